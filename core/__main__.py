@@ -1,0 +1,135 @@
+"""The command line: ``python -m core detect | evaluate | strategies | models | serve``.
+
+Exit status: 0 done; 2 wrong use or bad input, with one sentence on standard
+error; 1 a failure inside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+from .errors import CancelledError, ExemplarError
+from .protocol import DetectRequest
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="core", description="Exemplar: draw one, find all.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    detect = commands.add_parser("detect", help="find everything like the example", allow_abbrev=False)
+    detect.add_argument("--raster", required=True, help="the image to search")
+    detect.add_argument("--example", required=True, help="vector file with the example polygon")
+    detect.add_argument("--example-raster", help="the image that the example is on (default: --raster)")
+    detect.add_argument("--extent", nargs=4, type=float, metavar=("XMIN", "YMIN", "XMAX", "YMAX"))
+    detect.add_argument("--target", default="building", help="building, vehicle or other")
+    detect.add_argument("--strategy", default="random-point", help="see the command strategies")
+    detect.add_argument("--model", default="embedded", help="see the command models list")
+    detect.add_argument("--checkpoint", help="file with the model's weights")
+    detect.add_argument("--bands", nargs="+", type=int, help="one or three band numbers, from 1")
+    detect.add_argument("--resolution", type=float, help="metres per canvas pixel")
+    detect.add_argument("--runs", type=int, default=64, help="prompt sets per tile (64)")
+    detect.add_argument("--seed", type=int, default=0, help="seed of the random prompts (0)")
+    detect.add_argument("--min-score", type=float, help="least score (default: from the example)")
+    detect.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    detect.add_argument("--output", required=True, help=".gpkg, .shp or .geojson")
+    detect.add_argument("--mask", help="also write the detections as a GeoTIFF mask")
+    detect.add_argument("--candidates", help="also write all candidates, whatever their score")
+    detect.add_argument("--progress", choices=("text", "json", "none"), default="text")
+    detect.set_defaults(run=_detect)
+
+    evaluate = commands.add_parser("evaluate", help="compare detections with the truth", allow_abbrev=False)
+    evaluate.add_argument("--detections", required=True)
+    evaluate.add_argument("--truth", required=True)
+    evaluate.add_argument("--extent", nargs=4, type=float, metavar=("XMIN", "YMIN", "XMAX", "YMAX"))
+    evaluate.add_argument("--iou", type=float, default=0.5, help="IoU of a match (0.5)")
+    evaluate.add_argument("--boxes", action="store_true", help="bounding box against bounding box")
+    evaluate.add_argument("--target", help="only the truth whose column target says so")
+    evaluate.set_defaults(run=_evaluate)
+
+    commands.add_parser("strategies", help="how prompts can be placed").set_defaults(run=_strategies)
+    models = commands.add_parser("models", help="which networks there are")
+    models.add_argument("action", choices=("list",))
+    models.set_defaults(run=_models)
+    commands.add_parser("serve", help="JSON lines on standard input and output").set_defaults(run=_serve)
+    return parser
+
+
+def _detect(options: argparse.Namespace) -> None:
+    from .pipeline import detect
+
+    fields = {key: value for key, value in vars(options).items() if key not in ("command", "run", "progress")}
+
+    def progress(fraction: float, message: str) -> None:
+        if options.progress == "text":
+            print(f"{fraction:4.0%} {message}", file=sys.stderr, flush=True)
+        elif options.progress == "json":
+            print(json.dumps({"fraction": fraction, "message": message}), file=sys.stderr, flush=True)
+
+    summary = detect(DetectRequest(**fields), progress=progress)
+    if options.progress != "none":
+        print(
+            f"{summary.count} detections in {summary.output} "
+            f"({summary.tiles} tiles at {summary.resolution:.3g} m, {summary.seconds:.1f} s)"
+        )
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from .evaluate import evaluate, read_polygons
+
+    result = evaluate(
+        read_polygons(options.detections, options.target),
+        read_polygons(options.truth, options.target),
+        options.extent,
+        options.iou,
+        boxes=options.boxes,
+    )
+    print(json.dumps(result))
+
+
+def _strategies(_: argparse.Namespace) -> None:
+    from .prompts import DEFAULT, STRATEGIES
+
+    for name, strategy in STRATEGIES.items():
+        print(f"{name:24} {strategy.title}{' (default)' if name == DEFAULT else ''}")
+
+
+def _models(_: argparse.Namespace) -> None:
+    from .models import CATALOGUE, EMBEDDED
+
+    for name, model in CATALOGUE.items():
+        note = "shipped, default" if name == EMBEDDED.name else "give its file with --checkpoint"
+        print(f"{name:10} {model.title} ({note})")
+
+
+def _serve(_: argparse.Namespace) -> None:
+    from .engine import serve
+
+    serve()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except CancelledError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except ExemplarError as error:
+        print(f"exemplar: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("exemplar: stopped; nothing was written.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

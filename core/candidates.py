@@ -1,0 +1,136 @@
+"""From many runs to one vote: filter by confidence, combine, smooth, threshold.
+
+Predicted IoU is not the only evidence. The example's own mask is known, so a
+run that does not find the example again says little about the query: a run's
+confidence is its predicted IoU times its IoU on the example.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from scipy import ndimage
+
+from .canvas import Canvas
+from .sam import LOGIT_STRIDE, Decoded, Embedding
+
+KEPT_SHARE = 0.3  # of the runs, the most confident ones
+CUT = 0.5  # of the example's own vote: where a pixel of the query counts as found
+STABILITY_OFFSET = 0.1  # of the example's own vote, what the cut is raised by to see which pixels stay
+
+
+@dataclasses.dataclass(frozen=True)
+class Vote:
+    """What the runs of one canvas agree on, for every pixel of the query tile.
+
+    Attributes
+    ----------
+    share : ndarray of float32, shape (h, w)
+        Confidence-weighted mean probability, 0 to 1.
+    on_example : float
+        The same inside the example: what a certain pixel reaches in this image.
+    found : ndarray of bool, shape (h, w)
+        Pixels above the cut, smoothed.
+    similarity : ndarray of float32, shape (h, w)
+        Cosine of SAM's embedding to the example's mean embedding.
+    iou_pred : float
+        Mean predicted IoU of the runs that were kept.
+    """
+
+    share: np.ndarray
+    on_example: float
+    found: np.ndarray
+    similarity: np.ndarray
+    iou_pred: float
+
+    @property
+    def cut(self) -> float:
+        return CUT * self.on_example
+
+    def stable(self, share: np.ndarray) -> int:
+        """How many of these pixels would still be found if the cut were raised a little."""
+        return int((share > self.cut + STABILITY_OFFSET * self.on_example).sum())
+
+
+def recovery(logits: np.ndarray, canvas: Canvas) -> np.ndarray:
+    """IoU of each run's mask with the example, judged where the truth is known.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (R, 256, 256)
+
+    Returns
+    -------
+    ndarray of float32, shape (R,)
+        Over the copies' polygons and rings; the unlabelled surroundings don't count.
+    """
+    inside, beside = (_to_logit_grid(part, logits.shape[-2:]) for part in (canvas.example, canvas.ring))
+    positive = logits > 0
+    hit = (positive * inside).sum((1, 2))
+    spill = (positive * beside).sum((1, 2))
+    return (hit / (inside.sum() + spill)).astype(np.float32)
+
+
+def combine(decoded: Decoded, embedding: Embedding, canvas: Canvas, smooth_px: int) -> Vote:
+    """Combine the runs of one canvas by a confidence-weighted vote.
+
+    Parameters
+    ----------
+    decoded : Decoded
+        Of R runs, one mask each.
+    smooth_px : int
+        Radius of the opening and closing, in canvas pixels.
+    """
+    logits, iou_pred = decoded.logits[:, 0], decoded.iou_pred[:, 0]
+    confidence = np.clip(iou_pred, 0, 1) * recovery(logits, canvas)
+    kept = np.argsort(-confidence, kind="stable")[: max(1, round(KEPT_SHARE * len(confidence)))]
+    weights = confidence[kept] + np.finfo(np.float32).tiny
+    probability = 1 / (1 + np.exp(-logits[kept]))
+    coarse = np.tensordot(weights / weights.sum(), probability, axes=1).astype(np.float32)
+    shape = canvas.image.shape[:2]
+    share = _to_canvas_grid(coarse, shape, LOGIT_STRIDE)
+    on_example = float(share[canvas.example].mean())
+    share = np.where(canvas.query, share, 0)
+    tile = np.ascontiguousarray(canvas.tile_part(share))
+    return Vote(
+        share=tile,
+        on_example=on_example,
+        found=_smooth(tile > CUT * on_example, smooth_px),
+        similarity=np.ascontiguousarray(canvas.tile_part(_similarity(embedding, canvas))),
+        iou_pred=float(iou_pred[kept].mean()),
+    )
+
+
+def _smooth(mask: np.ndarray, radius: int) -> np.ndarray:
+    """Open, then close with a disc: slivers and thin bridges go, small notches are filled."""
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    disc = x**2 + y**2 <= radius**2
+    padded = np.pad(mask, radius + 1, mode="edge")  # else the tile's border would be eaten
+    padded = ndimage.binary_closing(ndimage.binary_opening(padded, disc), disc)
+    return padded[radius + 1 : -radius - 1, radius + 1 : -radius - 1]
+
+
+def _similarity(embedding: Embedding, canvas: Canvas) -> np.ndarray:
+    features = embedding.features[0].float().cpu().numpy()
+    stride = 1024 // features.shape[-1]
+    inside = _to_logit_grid(canvas.example, features.shape[-2:], stride)
+    prototype = (features * inside).sum((1, 2))
+    norms = np.linalg.norm(features, axis=0) * np.linalg.norm(prototype)
+    cosine = np.tensordot(prototype, features, axes=1) / np.maximum(norms, 1e-12)
+    return _to_canvas_grid(cosine.astype(np.float32), canvas.image.shape[:2], stride)
+
+
+def _to_logit_grid(mask: np.ndarray, shape: tuple[int, int], stride: int = LOGIT_STRIDE) -> np.ndarray:
+    """Share of each coarse pixel that a canvas mask covers; padding beyond the canvas is 0."""
+    full = np.zeros((shape[0] * stride, shape[1] * stride), np.float32)
+    full[: mask.shape[0], : mask.shape[1]] = mask
+    return full.reshape(shape[0], stride, shape[1], stride).mean((1, 3))
+
+
+def _to_canvas_grid(coarse: np.ndarray, shape: tuple[int, int], stride: int) -> np.ndarray:
+    """Bilinear enlargement, pixel areas kept in place, cut to the canvas."""
+    rows, columns = -(-shape[0] // stride) + 1, -(-shape[1] // stride) + 1
+    part = coarse[: min(rows, coarse.shape[0]), : min(columns, coarse.shape[1])]
+    large = ndimage.zoom(part, stride, order=1, mode="nearest", grid_mode=True)
+    return large[: shape[0], : shape[1]]

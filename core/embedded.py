@@ -1,0 +1,165 @@
+"""Architecture of the embedded model: a small SAM for overhead images.
+
+Segment-anything's own prompt encoder and mask decoder (width 128) around a
+light convolutional image encoder of stride 16. It keeps SAM's interface, so
+``SamPredictor`` and the automatic mask generator run on it unchanged.
+"""
+
+from __future__ import annotations
+
+import timm
+import torch
+from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.modeling.common import LayerNorm2d
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CANVAS = 1024  # pixels, the side of the square that SAM sees
+STRIDE = 16  # canvas pixels per embedding cell
+WIDTH = 128  # channels of the embedding, and of every prompt token
+FOURIER_SCALE = 4.0  # published SAM: 1; finer position codes localise sooner in short trainings
+
+
+class ContextBlock(nn.Module):
+    """ConvNeXt block: lets a cell see its neighbourhood (7 x 7 cells = 112 canvas pixels)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.depthwise = nn.Conv2d(width, width, 7, padding=3, groups=width)
+        self.norm = nn.GroupNorm(1, width)
+        self.mlp = nn.Sequential(nn.Conv2d(width, 3 * width, 1), nn.GELU(), nn.Conv2d(3 * width, width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mlp(self.norm(self.depthwise(x)))
+
+
+class ConvEncoder(nn.Module):
+    """Image encoder: MobileNetV4's four feature maps fused at stride 16.
+
+    Parameters
+    ----------
+    img_size : int
+        Side of the canvas that ``Sam.preprocess`` pads to, in canvas pixels.
+    width : int
+        Channels of the embedding.
+    """
+
+    def __init__(self, img_size: int = CANVAS, width: int = WIDTH):
+        super().__init__()
+        self.img_size = img_size  # read by Sam.preprocess and SamPredictor
+        self.backbone = timm.create_model("mobilenetv4_conv_small", pretrained=False, features_only=True)
+        _, c4, c8, c16, c32 = self.backbone.feature_info.channels()
+        # Stride 4 and 8 are folded down rather than dropped: a vehicle's outline lives there.
+        self.from_4 = nn.Conv2d(c4, width, 4, stride=4)
+        self.from_8 = nn.Conv2d(c8, width, 2, stride=2)
+        self.from_16 = nn.Conv2d(c16, width, 1)
+        self.from_32 = nn.Conv2d(c32, width, 1)
+        self.context = nn.Sequential(*(ContextBlock(width) for _ in range(3)))
+        self.neck = nn.Sequential(nn.Conv2d(width, width, 1), LayerNorm2d(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embed images of shape (B, 3, H, W), H and W multiples of 16, to (B, width, H/16, W/16)."""
+        _, f4, f8, f16, f32 = self.backbone(x)
+        fused = self.from_4(f4) + self.from_8(f8) + self.from_16(f16)
+        fused = fused + F.interpolate(self.from_32(f32), size=fused.shape[-2:], mode="nearest")
+        return self.neck(self.context(fused))
+
+
+class MappedPromptEncoder(PromptEncoder):
+    """SAM's prompt encoder that also draws the prompts into the dense embedding.
+
+    Sparse point tokens alone do not learn to localise in a short training; a
+    small convolution over a map of where the prompts are does, as in networks
+    for interactive segmentation. Channels: positive points and negative points
+    as Gaussian discs, and the inside of the box. ``forward`` is SAM's.
+    """
+
+    CELLS_PER_EMBEDDING_CELL = 4  # the map's resolution: 4 canvas pixels
+    DISC_SIGMA_CANVAS = 6.0  # canvas pixels
+
+    def __init__(self, embed_dim: int, image_embedding_size, input_image_size, mask_in_chans: int):
+        super().__init__(embed_dim, image_embedding_size, input_image_size, mask_in_chans)
+        self.prompt_map = nn.Sequential(
+            nn.Conv2d(3, 24, 4, stride=4),
+            nn.GELU(),
+            nn.Conv2d(24, 64, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(64, embed_dim, 3, padding=1),
+        )
+
+    def draw(self, points, boxes, cells: tuple[int, int], origin_canvas=(0.0, 0.0)) -> Tensor:
+        """Draw prompts as a map.
+
+        Parameters
+        ----------
+        points : tuple of Tensor or None
+            Coordinates (B, N, 2) as x, y, indices of canvas pixels as SAM takes
+            them (0 is the first pixel's centre), and labels (B, N):
+            1 positive, 0 negative, -1 none.
+        boxes : Tensor or None
+            (B, 4) as x0, y0, x1, y1 in canvas pixels.
+        cells : tuple of int
+            Rows and columns of the embedding that the map covers.
+        origin_canvas : tuple of float
+            Canvas pixel (x, y) of the map's upper left corner; other than 0
+            only in training on crops.
+
+        Returns
+        -------
+        Tensor
+            (B, 3, 4 * rows, 4 * columns), values 0 to 1.
+        """
+        n = self.CELLS_PER_EMBEDDING_CELL
+        pitch = STRIDE / n
+        weight = self.prompt_map[0].weight
+        rows = (torch.arange(cells[0] * n, device=weight.device) + 0.5) * pitch + origin_canvas[1]
+        columns = (torch.arange(cells[1] * n, device=weight.device) + 0.5) * pitch + origin_canvas[0]
+        batch = points[0].shape[0] if points is not None else boxes.shape[0]
+        drawn = torch.zeros(batch, 3, len(rows), len(columns), device=weight.device)
+        if points is not None:
+            coordinates, labels = points
+            coordinates = (
+                coordinates + 0.5
+            )  # SAM's points are pixel indices; their centres lie half a pixel on
+            # exp(-(dx² + dy²)) is a product of one factor per axis: no (B, N, H, W) array
+            along_x = torch.exp(-((columns - coordinates[..., :1]) ** 2) / (2 * self.DISC_SIGMA_CANVAS**2))
+            along_y = torch.exp(-((rows - coordinates[..., 1:]) ** 2) / (2 * self.DISC_SIGMA_CANVAS**2))
+            for channel, label in enumerate((1, 0)):
+                chosen = (labels == label).float()[..., None]
+                drawn[:, channel] = torch.einsum("bny,bnx->byx", along_y * chosen, along_x).clamp(max=1)
+        if boxes is not None:
+            x0, y0, x1, y1 = boxes.reshape(-1, 4)[:, :, None].unbind(1)
+            inside_y = ((rows >= y0) & (rows <= y1)).float()
+            inside_x = ((columns >= x0) & (columns <= x1)).float()
+            drawn[:, 2] = inside_y[:, :, None] * inside_x[:, None, :]
+        return drawn.to(weight.dtype)
+
+    def forward(self, points, boxes, masks) -> tuple[Tensor, Tensor]:
+        """Embed prompts; see ``segment_anything.modeling.PromptEncoder.forward``."""
+        sparse, dense = super().forward(points, boxes, masks)
+        if points is None and boxes is None:
+            return sparse, dense
+        return sparse, dense + self.prompt_map(self.draw(points, boxes, self.image_embedding_size))
+
+
+def build_embedded() -> Sam:
+    """Build the embedded model with random weights, in evaluation mode."""
+    side = CANVAS // STRIDE
+    sam = Sam(
+        image_encoder=ConvEncoder(),
+        prompt_encoder=MappedPromptEncoder(
+            embed_dim=WIDTH,
+            image_embedding_size=(side, side),
+            input_image_size=(CANVAS, CANVAS),
+            mask_in_chans=16,
+        ),
+        mask_decoder=MaskDecoder(
+            num_multimask_outputs=3,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=WIDTH, mlp_dim=512, num_heads=8),
+            transformer_dim=WIDTH,
+            iou_head_depth=3,
+            iou_head_hidden_dim=128,
+        ),
+    )
+    sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.mul_(FOURIER_SCALE)
+    return sam.eval()

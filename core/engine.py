@@ -1,0 +1,151 @@
+"""The engine: serves jobs over JSON lines on standard input and output.
+
+See :mod:`core.protocol` for the messages. One job runs at a time, in the main
+thread; a second thread reads standard input, so that a cancel is seen between
+two batches. The network stays loaded between jobs.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import traceback
+from typing import Any, BinaryIO
+
+from . import __version__, protocol
+from .errors import CancelledError, ExemplarError
+
+
+def _private_stdout() -> BinaryIO:
+    """Keep standard output for the protocol alone; point descriptor 1 at standard error.
+
+    Done before torch is imported, so that no library's print can corrupt a message.
+    """
+    private = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return os.fdopen(private, "wb", buffering=0)
+
+
+class Engine:
+    """Runs jobs that a reader thread puts into its queue."""
+
+    def __init__(self, replies: BinaryIO):
+        self._replies = replies
+        self._lock = threading.Lock()
+        self._jobs: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._cancelled: set[str] = set()
+        self._segmenters: dict[tuple, Any] = {}
+
+    def send(self, kind: str, **fields: Any) -> None:
+        with self._lock:
+            self._replies.write(protocol.encode(kind, **fields))
+
+    def read(self, requests: BinaryIO) -> None:
+        """Sort incoming messages until the other side closes; then end the process."""
+        for line in requests:
+            try:
+                message = protocol.decode(line)
+            except ValueError as error:
+                self.send(
+                    "error", job=None, message=f"Not understood: {error}.", user_fault=False, details=""
+                )
+                continue
+            if message["type"] == "detect":
+                self._jobs.put(message)
+            elif message["type"] == "cancel":
+                self._cancelled.add(message.get("job"))
+            elif message["type"] == "shutdown":
+                break
+        # Whoever asked is gone or wants an end: an orphan would only burn the processor.
+        os._exit(0)
+
+    def run(self) -> None:
+        """Greet, then run jobs until the process ends."""
+        self.send("hello", **greeting())
+        while (message := self._jobs.get()) is not None:
+            self.run_job(message.get("job"), message.get("request"))
+
+    def run_job(self, job: str, fields: Any) -> None:
+        """Run one job and say how it ended, whatever happens."""
+        try:
+            self._detect(job, fields)
+        except CancelledError:
+            self.send("cancelled", job=job)
+        except ExemplarError as error:
+            self.send("error", job=job, message=str(error), user_fault=True, details="")
+        except MemoryError:
+            self._fail(job, "There is not enough memory. Ask for a coarser resolution or close programs.")
+        except Exception as error:  # noqa: BLE001  the engine must answer and live on
+            self._fail(job, f"The engine failed: {type(error).__name__}: {error}.")
+        finally:
+            self._cancelled.discard(job)
+
+    def _fail(self, job: str, message: str) -> None:
+        self.send("error", job=job, message=message, user_fault=False, details=traceback.format_exc())
+
+    def _detect(self, job: str, fields: Any) -> None:
+        from .pipeline import detect
+
+        request = protocol.DetectRequest.from_dict(fields if isinstance(fields, dict) else {})
+        summary = detect(
+            request,
+            segmenter=self._segmenter(job, request),
+            progress=lambda fraction, message: self.send(
+                "progress", job=job, fraction=fraction, message=message
+            ),
+            cancelled=lambda: job in self._cancelled,
+        )
+        self.send(
+            "result",
+            job=job,
+            output=summary.output,
+            count=summary.count,
+            seconds=summary.seconds,
+            resolution=summary.resolution,
+            min_score=summary.min_score,
+        )
+
+    def _segmenter(self, job: str, request: protocol.DetectRequest) -> Any:
+        """The network of a request, kept from one job to the next; only one is kept."""
+        from .sam import Segmenter
+
+        key = (request.model, request.checkpoint, request.device)
+        if key not in self._segmenters:
+            self.send("progress", job=job, fraction=0.0, message="loading the model")
+            self._segmenters = {key: Segmenter.load(*key)}
+        return self._segmenters[key]
+
+
+def greeting() -> dict[str, Any]:
+    """What ``hello`` tells, so that the user interface needs no copy of it."""
+    from .models import CATALOGUE, EMBEDDED
+    from .prompts import DEFAULT, STRATEGIES
+    from .sam import choose_device
+    from .targets import TARGETS
+
+    return {
+        "protocol": protocol.PROTOCOL,
+        "version": __version__,
+        "device": choose_device("auto").type,
+        "strategies": [_entry(strategy, DEFAULT) for strategy in STRATEGIES.values()],
+        "targets": [_entry(target, "building") for target in TARGETS.values()],
+        "models": [_entry(model, EMBEDDED.name) for model in CATALOGUE.values()],
+    }
+
+
+def _entry(listed: Any, default: str) -> dict[str, Any]:
+    return {"name": listed.name, "title": listed.title, "default": listed.name == default}
+
+
+def serve() -> None:
+    """Serve until standard input closes."""
+    replies = _private_stdout()
+    import torch
+
+    # More threads than cores make torch spin; one core is left to QGIS's window.
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 2))))
+    engine = Engine(replies)
+    threading.Thread(target=engine.read, args=(sys.stdin.buffer,), daemon=True).start()
+    engine.run()

@@ -1,0 +1,114 @@
+"""The yardstick: detections against the truth, by area and by object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+
+from .errors import InputError
+
+
+def read_polygons(path: str | Path, target: str | None = None) -> gpd.GeoDataFrame:
+    """Read a layer of polygons; with ``target``, those of that target only where it has such a column."""
+    if not Path(path).exists():
+        raise InputError(f"There is no file {path}. Check the path.")
+    try:
+        table = gpd.read_file(path)
+    except (DataSourceError, DataLayerError, ValueError) as error:
+        raise InputError(f"No polygons can be read from {path}. Give a vector file.") from error
+    if "geometry" not in table:
+        raise InputError(f"{path} holds no polygons.")
+    table = table[table.geometry.notna() & ~table.geometry.is_empty]
+    if target is not None and "target" in table:
+        table = table[table["target"] == target]
+    table.geometry = table.geometry.make_valid()
+    return table.reset_index(drop=True)
+
+
+def evaluate(
+    detections: gpd.GeoDataFrame,
+    truth: gpd.GeoDataFrame,
+    extent_map: tuple[float, float, float, float] | None = None,
+    iou: float = 0.5,
+    *,
+    boxes: bool = False,
+) -> dict[str, float | int]:
+    """Compare detections with the truth.
+
+    Parameters
+    ----------
+    detections, truth : GeoDataFrame
+        Polygons; detections are brought to the truth's CRS.
+    extent_map : tuple of float, optional
+        xmin, ymin, xmax, ymax in the truth's CRS; default: the truth's bounds.
+    iou : float
+        From this IoU on a detection is an object of the truth.
+    boxes : bool
+        Compare bounding boxes with bounding boxes.
+
+    Returns
+    -------
+    dict
+        ``iou`` of the unions over the extent; ``precision``, ``recall`` and
+        ``f1`` of a one-to-one matching, best IoU first, truth that touches the
+        extent's border ignored both ways; ``n_truth``, ``n_detected``,
+        ``n_matched``; ``coverage``: the truth's share of the extent, which is
+        the IoU of the answer "everything".
+    """
+    if detections.crs is not None and truth.crs is not None and detections.crs != truth.crs:
+        detections = detections.to_crs(truth.crs)
+    extent = shapely.box(*(extent_map if extent_map is not None else truth.total_bounds))
+    found, true = (
+        geometries[shapely.intersects(geometries, extent)]
+        for geometries in (detections.geometry.to_numpy(), truth.geometry.to_numpy())
+    )
+    if boxes:
+        found, true = shapely.envelope(found), shapely.envelope(true)
+    found_area = shapely.union_all(found).intersection(extent)
+    true_area = shapely.union_all(true).intersection(extent)
+    union = found_area.union(true_area).area
+    matched, n_truth, n_detected = _match(found, true, extent, iou)
+    precision = matched / n_detected if n_detected else 0.0
+    recall = matched / n_truth if n_truth else 0.0
+    return {
+        "iou": found_area.intersection(true_area).area / union if union else 0.0,
+        "precision": precision,
+        "recall": recall,
+        "f1": 2 * precision * recall / (precision + recall) if matched else 0.0,
+        "n_truth": n_truth,
+        "n_detected": n_detected,
+        "n_matched": matched,
+        "coverage": true_area.area / extent.area if extent.area else 0.0,
+    }
+
+
+def _match(
+    found: np.ndarray, true: np.ndarray, extent: shapely.Polygon, least: float
+) -> tuple[int, int, int]:
+    """Match greedily, best IoU first. Returns matches, truths that count, detections that count."""
+    cut = ~shapely.contains_properly(extent, true) if len(true) else np.zeros(0, bool)
+    if len(found) == 0 or len(true) == 0:
+        return 0, int((~cut).sum()), len(found)
+    left, right = shapely.STRtree(true).query(found, predicate="intersects")
+    shared = shapely.area(shapely.intersection(found[left], true[right]))
+    ious = shared / (shapely.area(found)[left] + shapely.area(true)[right] - shared)
+    free_found, free_true = np.ones(len(found), bool), np.ones(len(true), bool)
+    matched = ignored = 0
+    for index in np.argsort(-ious, kind="stable"):
+        if ious[index] < least:
+            break
+        f, t = left[index], right[index]
+        if free_found[f] and free_true[t]:
+            free_found[f] = free_true[t] = False
+            ignored += int(cut[t])
+            matched += int(not cut[t])
+    # A detection on cut truth is neither right nor wrong, even where it matches badly because it is cut.
+    for f in np.flatnonzero(free_found):
+        on_cut = right[(left == f)]
+        if len(on_cut) and cut[on_cut[np.argmax(ious[left == f])]]:
+            ignored += 1
+    return matched, int((~cut).sum()), len(found) - ignored

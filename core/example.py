@@ -1,0 +1,160 @@
+"""The example: read its polygons, choose the working resolution, cut its crops."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from affine import Affine
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import Transformer
+from rasterio.features import rasterize
+from shapely import Polygon
+from shapely.affinity import affine_transform
+from shapely.ops import transform as transform_geometry
+
+from .canvas import MAX_COLUMN, Crop, crop_side
+from .errors import InputError
+from .raster import Raster, Stretch
+from .targets import Target
+
+MAX_ENLARGEMENT = 4.0  # beyond that the network sees interpolation, not image
+MIN_PIXELS = 4  # raster pixels of the example's longer side, below which nothing can be seen
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """Example polygons and the raster they were drawn on.
+
+    Attributes
+    ----------
+    raster : Raster
+    polygons_px : list of Polygon
+        In the raster's own pixels.
+    """
+
+    raster: Raster
+    polygons_px: list[Polygon]
+
+    @property
+    def longer_side_m(self) -> float:
+        """Longer side in metres of the largest bounding box, along the raster's axes."""
+        along_x, along_y = self.raster.metres_per_pixel
+        return max(
+            max((x1 - x0) * along_x, (y1 - y0) * along_y)
+            for x0, y0, x1, y1 in (polygon.bounds for polygon in self.polygons_px)
+        )
+
+    @property
+    def area_m2(self) -> float:
+        """Median area of the polygons in square metres."""
+        along_x, along_y = self.raster.metres_per_pixel
+        return float(np.median([p.area for p in self.polygons_px])) * along_x * along_y
+
+
+def read_example(path: str | Path, raster: Raster) -> Example:
+    """Read example polygons of a vector file and bring them to the raster's pixels.
+
+    Raises
+    ------
+    InputError
+        Where the file holds no polygon, or none of them lies on the raster.
+    """
+    if not Path(path).exists():
+        raise InputError(f"There is no file {path}. Check the path of the example.")
+    try:
+        table = gpd.read_file(path)
+    except (DataSourceError, DataLayerError, ValueError) as error:
+        raise InputError(f"No polygons can be read from {path}. Give a vector file.") from error
+    geometries = [] if "geometry" not in table else [g for g in table.geometry if g is not None]
+    polygons = [p for g in geometries for p in _polygons_of(g)]
+    if not polygons:
+        raise InputError(f"{path} holds no polygon with an area. Draw one example polygon first.")
+    if table.crs is not None and raster.crs is not None and table.crs != raster.crs:
+        to_raster = Transformer.from_crs(table.crs, raster.crs, always_xy=True).transform
+        polygons = [transform_geometry(to_raster, polygon) for polygon in polygons]
+    px_from_map = (~raster.map_from_px).to_shapely()
+    image = shapely.box(0, 0, raster.width, raster.height)
+    polygons_px = [affine_transform(polygon, px_from_map) for polygon in polygons]
+    if not all(
+        polygon.is_valid and polygon.intersection(image).area >= 0.5 * polygon.area for polygon in polygons_px
+    ):
+        raise InputError(
+            f"The example lies outside the raster {raster.path}. "
+            "Draw it on the image, or check its coordinate reference system."
+        )
+    example = Example(raster, polygons_px)
+    if example.longer_side_m < MIN_PIXELS * min(raster.metres_per_pixel):
+        raise InputError(
+            f"The example is less than {MIN_PIXELS} pixels long. "
+            "Draw it around a whole object, or take a sharper image."
+        )
+    return example
+
+
+def _polygons_of(geometry: shapely.Geometry) -> list[Polygon]:
+    if not geometry.is_valid:
+        geometry = shapely.make_valid(geometry)
+    parts = shapely.get_parts(geometry)
+    if any(part.geom_type.startswith(("Multi", "GeometryC")) for part in parts):
+        parts = [inner for part in parts for inner in shapely.get_parts(part)]
+    return [part for part in parts if part.geom_type == "Polygon" and part.area > 0]
+
+
+def working_resolution(example: Example, query: Raster, target: Target, asked: float | None) -> float:
+    """Metres per canvas pixel at which the example spans the target's range of pixels.
+
+    The query's own resolution is kept where the example already does.
+
+    Parameters
+    ----------
+    asked : float, optional
+        The user's choice; it is only checked.
+
+    Raises
+    ------
+    InputError
+        Where the asked resolution makes the example too large for the column,
+        or too small to be seen.
+    """
+    own = min(query.metres_per_pixel)
+    length = example.longer_side_m
+    if asked is None:
+        fewest, most = target.example_px
+        return min(max(own, length / most), max(length / fewest, own / MAX_ENLARGEMENT))
+    if not asked > 0 or not math.isfinite(asked):
+        raise InputError("The working resolution must be a number of metres above 0.")
+    if crop_side(length / asked) > MAX_COLUMN:
+        raise InputError(
+            f"At {asked:g} m per pixel the example is {length / asked:.0f} pixels long, too long for the "
+            f"canvas. Ask for {length / 192:.2g} m or more."
+        )
+    if length / asked < 2 * MIN_PIXELS:
+        raise InputError(
+            f"At {asked:g} m per pixel the example is {length / asked:.0f} pixels long, too small to be "
+            f"seen. Ask for {length / 48:.2g} m or less."
+        )
+    return asked
+
+
+def cut_crops(example: Example, resolution: float, stretch: Stretch | None) -> list[Crop]:
+    """Cut a square crop around each example polygon, all of one size, at the working resolution."""
+    raster = example.raster
+    work_from_px = ~raster.px_from_work(resolution)
+    polygons_work = [affine_transform(p, work_from_px.to_shapely()) for p in example.polygons_px]
+    longest = max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in (p.bounds for p in polygons_work))
+    side = crop_side(longest)
+    crops = []
+    for polygon in polygons_work:
+        x0, y0, x1, y1 = polygon.bounds
+        left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
+        image, valid = raster.read(left, top, side, side, resolution, stretch)
+        mask = rasterize([polygon], (side, side), transform=Affine.translation(left, top)).astype(bool)
+        if not (mask & valid).any():
+            raise InputError("The raster has no data under the example. Draw it on the image.")
+        crops.append(Crop(image, mask, valid))
+    return crops

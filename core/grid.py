@@ -1,0 +1,115 @@
+"""The grid of tiles, anchored to the raster, never to the extent asked for.
+
+A tile is always read and segmented whole, and answers for its own *cell*: the
+tile less half the overlap on the sides where it has neighbours. Cells cover the
+raster without gaps or overlaps, so each pixel's answer comes from one tile and
+does not depend on which other tiles were asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import shapely
+from affine import Affine
+from shapely.affinity import affine_transform
+
+from .canvas import SIDE, STEP
+
+LEAST_OVERLAP, MOST_OVERLAP = 64, 256  # canvas pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """One window of the working grid.
+
+    Attributes
+    ----------
+    row, column : int
+        Place in the grid; with the seed, the key of the tile's random numbers.
+    x_work, y_work : int
+        Working pixel of the upper left corner.
+    cell_tile : tuple of slice
+        Rows and columns of the tile that it answers for.
+    """
+
+    row: int
+    column: int
+    x_work: int
+    y_work: int
+    cell_tile: tuple[slice, slice]
+
+    @property
+    def cell_work(self) -> tuple[int, int, int, int]:
+        """The cell as x0, y0, x1, y1 in working pixels."""
+        rows, columns = self.cell_tile
+        return (
+            self.x_work + columns.start,
+            self.y_work + rows.start,
+            self.x_work + columns.stop,
+            self.y_work + rows.stop,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Tiles of one size over a raster.
+
+    Parameters
+    ----------
+    raster_width, raster_height : int
+        The raster's size in working pixels.
+    column : int
+        Width of the example column, in canvas pixels.
+    example_px : float
+        The example's longer side in canvas pixels; objects of its size fit
+        into the overlap.
+    """
+
+    raster_width: int
+    raster_height: int
+    column: int
+    example_px: float
+
+    @property
+    def overlap(self) -> int:
+        wanted = math.ceil(self.example_px / STEP) * STEP
+        return min(max(wanted, LEAST_OVERLAP), MOST_OVERLAP)
+
+    @property
+    def tile_width(self) -> int:
+        return min(SIDE - self.column, math.ceil(self.raster_width / STEP) * STEP)
+
+    @property
+    def tile_height(self) -> int:
+        """At least the example crop's side, which is the column's width."""
+        return max(self.column, min(SIDE, math.ceil(self.raster_height / STEP) * STEP))
+
+    def _spans(self, length: int, tile: int) -> list[tuple[int, slice]]:
+        """Start of each tile along one axis, and its cell within it."""
+        if length <= tile:
+            return [(0, slice(0, length))]
+        stride, half = tile - self.overlap, self.overlap // 2
+        count = math.ceil((length - self.overlap) / stride)
+        spans = []
+        for index in range(count):
+            start = index * stride
+            first = half if index else 0
+            last = tile - half if index < count - 1 else length - start
+            spans.append((start, slice(first, last)))
+        return spans
+
+    def tiles(self, extent_map: shapely.Geometry, map_from_work: Affine) -> Iterator[Tile]:
+        """Tiles whose cell meets the extent widened by one example, row by row.
+
+        Widened, so that an object that reaches out of the extent is found whole.
+        """
+        extent_work = affine_transform(extent_map, (~map_from_work).to_shapely())
+        wanted = extent_work.buffer(self.example_px, join_style="mitre")
+        for row, (y, rows) in enumerate(self._spans(self.raster_height, self.tile_height)):
+            for column, (x, columns) in enumerate(self._spans(self.raster_width, self.tile_width)):
+                tile = Tile(row, column, x, y, (rows, columns))
+                if wanted.intersects(shapely.box(*tile.cell_work)):
+                    yield tile

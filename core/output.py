@@ -1,0 +1,124 @@
+"""Write detections whole or not at all."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import rasterio
+from pyogrio.errors import DataSourceError
+from rasterio.errors import RasterioError
+from rasterio.features import rasterize
+from rasterio.windows import Window
+from rasterio.windows import transform as window_transform
+
+from .errors import InputError
+from .raster import Raster
+
+DRIVERS = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".geojson": "GeoJSON"}
+SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
+
+
+def check_writable(path: str | Path, endings: tuple[str, ...] = tuple(DRIVERS)) -> Path:
+    """Find out before the work begins whether a result can be written.
+
+    Raises
+    ------
+    InputError
+        Where the ending is unknown, or the folder is missing or can't be written to.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in endings:
+        raise InputError(f"{path} ends in no known format. Give it one of: {', '.join(endings)}.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder. Give the path of a file.")
+    if not path.parent.is_dir():
+        raise InputError(f"There is no folder {path.parent}. Make it first, or choose another.")
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".exemplar-"):
+            pass
+    except OSError as error:
+        raise InputError(f"Nothing can be written to the folder {path.parent}. Choose another.") from error
+    return path
+
+
+def write_table(table: gpd.GeoDataFrame, path: str | Path) -> None:
+    """Write detections as GeoPackage, shapefile or GeoJSON, by the path's ending.
+
+    The files are written beside their place and then moved, so that a failure
+    leaves what was there before.
+    """
+    path = Path(path)
+    driver = DRIVERS[path.suffix.lower()]
+    options = {"ENCODING": "UTF-8"} if driver == "ESRI Shapefile" else {}
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".exemplar-") as folder:
+        draft = Path(folder) / path.name
+        try:
+            table.to_file(draft, driver=driver, engine="pyogrio", geometry_type="Polygon", **options)
+        except (DataSourceError, OSError) as error:
+            raise InputError(f"{path} could not be written: {error}.") from error
+        _move_all(Path(folder), path)
+
+
+def write_mask(table: gpd.GeoDataFrame, raster: Raster, extent_map, path: str | Path) -> None:
+    """Write detections as a byte GeoTIFF (1 inside, 0 outside) on the raster's own pixels.
+
+    Parameters
+    ----------
+    extent_map : tuple of float
+        xmin, ymin, xmax, ymax; the mask covers the raster's pixels in it.
+    """
+    path = Path(path)
+    window = _window_of(raster, extent_map)
+    transform = window_transform(window, raster.map_from_px)
+    shape = (int(window.height), int(window.width))
+    mask = np.zeros(shape, np.uint8)
+    if len(table):
+        rasterize(table.geometry, out=mask, transform=transform, default_value=1)
+    profile = {
+        "driver": "GTiff",
+        "count": 1,
+        "dtype": "uint8",
+        "compress": "deflate",
+        "tiled": True,
+        "width": shape[1],
+        "height": shape[0],
+        "transform": transform,
+        "crs": raster.crs.to_wkt() if raster.crs else None,
+    }
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".exemplar-") as folder:
+        draft = Path(folder) / path.name
+        try:
+            with rasterio.open(draft, "w", **profile) as written:
+                written.write(mask, 1)
+        except (RasterioError, OSError) as error:
+            raise InputError(f"{path} could not be written: {error}.") from error
+        _move_all(Path(folder), path)
+
+
+def _window_of(raster: Raster, extent_map) -> Window:
+    xmin, ymin, xmax, ymax = extent_map
+    corners = [(xmin, ymin), (xmin, ymax), (xmax, ymin), (xmax, ymax)]
+    columns, rows = zip(*((~raster.map_from_px) * corner for corner in corners), strict=True)
+    left, top = max(0, int(np.floor(min(columns)))), max(0, int(np.floor(min(rows))))
+    right = min(raster.width, int(np.ceil(max(columns))))
+    bottom = min(raster.height, int(np.ceil(max(rows))))
+    return Window(left, top, right - left, bottom - top)
+
+
+def _move_all(folder: Path, path: Path) -> None:
+    drafts = sorted(folder.iterdir())
+    for ending in SHAPEFILE_PARTS if path.suffix.lower() == ".shp" else (path.suffix,):
+        # An index or projection of an older file of that name would not fit the new one.
+        stale = path.with_suffix(ending)
+        if stale.exists() and not (folder / stale.name).exists():
+            stale.unlink()
+    try:
+        for draft in drafts:
+            draft.replace(path.parent / draft.name)
+    except OSError as error:
+        raise InputError(
+            f"{path} is in use by another program. Close it there, or choose another."
+        ) from error

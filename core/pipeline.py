@@ -1,0 +1,208 @@
+"""The steps in a row: raster → canvas → prompts → sam → candidates → vectorize → output.
+
+The command line, the engine behind QGIS and the benchmarks all call :func:`detect`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import geopandas as gpd
+import numpy as np
+import shapely
+
+from . import candidates, output, vectorize
+from .canvas import Crop, stitch
+from .errors import CancelledError, InputError
+from .example import Example, cut_crops, read_example, working_resolution
+from .grid import Grid, Tile
+from .prompts import Strategy, strategy_named
+from .protocol import DetectRequest
+from .raster import Raster
+from .sam import Segmenter
+from .targets import Target, target_named
+
+Progress = Callable[[float, str], None]
+
+SCORE_SHARE = 0.6  # default least score, as a share of the vote that the example itself gets
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What a run did, for people and for the ``result`` message."""
+
+    output: str
+    count: int
+    seconds: float
+    resolution: float
+    min_score: float
+    tiles: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What is the same for all tiles of a run."""
+
+    request: DetectRequest
+    query: Raster
+    crops: list[Crop]
+    resolution: float
+    segmenter: Segmenter
+    strategy: Strategy
+    target: Target
+    cancelled: Callable[[], bool]
+
+
+def detect(
+    request: DetectRequest,
+    *,
+    segmenter: Segmenter | None = None,
+    progress: Progress = lambda fraction, message: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Summary:
+    """Find everything like the example in the query, and write it.
+
+    Parameters
+    ----------
+    request : DetectRequest
+    segmenter : Segmenter, optional
+        A loaded network, so that one process serves many runs; default: loaded here.
+    progress : callable
+        Called with the share done, 0 to 1, and a few words.
+    cancelled : callable
+        Asked between two batches of prompts.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    InputError
+        For anything the user can put right; nothing is written then.
+    CancelledError
+    """
+    started = time.monotonic()
+    target, strategy = target_named(request.target), strategy_named(request.strategy)
+    _check(request)
+    with ExitStack() as opened:
+        query = opened.enter_context(Raster(request.raster, request.bands))
+        example = _open_example(request, query, opened)
+        extent = _extent(request, query)
+        resolution = working_resolution(example, query, target, request.resolution)
+        same_kind = example.raster.dtype == query.dtype
+        crops = cut_crops(example, resolution, query.stretch if same_kind else None)
+        if segmenter is None:
+            progress(0.0, "loading the model")
+            segmenter = Segmenter.load(request.model, request.checkpoint, request.device)
+        job = _Job(request, query, crops, resolution, segmenter, strategy, target, cancelled)
+        grid = Grid(*query.size_work(resolution), crops[0].image.shape[0], example.longer_side_m / resolution)
+        tiles = list(grid.tiles(extent, query.map_from_work(resolution)))
+        pieces, on_example = [], []
+        for number, tile in enumerate(tiles):
+            progress(number / len(tiles), f"tile {number + 1} of {len(tiles)}")
+            if (vote := _vote(job, grid, tile)) is not None:
+                pieces += vectorize.trace(vote, tile.cell_tile, tile.x_work, tile.y_work)
+                on_example.append(vote.on_example)
+        min_score = request.min_score
+        if min_score is None:
+            min_score = SCORE_SHARE * float(np.mean(on_example)) if on_example else 0.0
+        found = _detections(job, pieces, example, extent)
+        kept = found[found["score"] >= min_score].reset_index(drop=True)
+        if cancelled():
+            raise CancelledError
+        progress(1.0, "writing")
+        _write(request, kept, found, query, extent)
+    return Summary(request.output, len(kept), time.monotonic() - started, resolution, min_score, len(tiles))
+
+
+def _check(request: DetectRequest) -> None:
+    """Everything that can be known to be wrong before any work is done."""
+    output.check_writable(request.output)
+    if request.candidates:
+        output.check_writable(request.candidates)
+    if request.mask:
+        output.check_writable(request.mask, (".tif", ".tiff"))
+    if request.runs < 1:
+        raise InputError("The number of runs must be at least 1.")
+    if request.seed < 0:
+        raise InputError("The seed must be 0 or more.")
+    if request.min_score is not None and not 0 <= request.min_score <= 1:
+        raise InputError("The least score must lie between 0 and 1.")
+
+
+def _open_example(request: DetectRequest, query: Raster, opened: ExitStack) -> Example:
+    if request.example_raster is None:
+        return read_example(request.example, query)
+    return read_example(request.example, opened.enter_context(Raster(request.example_raster, request.bands)))
+
+
+def _extent(request: DetectRequest, query: Raster) -> shapely.Polygon:
+    """The part of the asked extent that lies on the raster, in map coordinates."""
+    if request.extent is None:
+        return shapely.box(*query.bounds_map)
+    if len(request.extent) != 4 or not np.isfinite(request.extent).all():
+        raise InputError("The extent must be four numbers: XMIN YMIN XMAX YMAX.")
+    xmin, ymin, xmax, ymax = request.extent
+    if xmin >= xmax or ymin >= ymax:
+        raise InputError("The extent is empty. Give it as XMIN YMIN XMAX YMAX, in the raster's CRS.")
+    extent = shapely.box(xmin, ymin, xmax, ymax).intersection(shapely.box(*query.bounds_map))
+    if extent.area == 0:
+        raise InputError(f"The extent lies outside the raster {query.path}. Zoom to the raster first.")
+    return extent
+
+
+def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
+    """Segment one tile; None where it holds no data."""
+    image, valid = job.query.read(tile.x_work, tile.y_work, grid.tile_width, grid.tile_height, job.resolution)
+    if not valid.any():
+        return None
+    if job.cancelled():
+        raise CancelledError
+    canvas = stitch(job.crops, image, valid)
+    rng = np.random.default_rng([job.request.seed, tile.row, tile.column])
+    prompts = job.strategy.place(canvas, job.request.runs, rng)
+    embedding = job.segmenter.encode(canvas.image)
+    decoded = job.segmenter.decode(embedding, prompts.points_canvas, prompts.labels, cancelled=job.cancelled)
+    return candidates.combine(decoded, embedding, canvas, job.target.smooth_px)
+
+
+def _detections(
+    job: _Job, pieces: list[vectorize.Piece], example: Example, extent: shapely.Polygon
+) -> gpd.GeoDataFrame:
+    """All candidates on the extent that are of a size with the example."""
+    query = job.query
+    example_work = example.area_m2 / job.resolution**2
+    table = vectorize.to_table(
+        vectorize.merge(pieces),
+        query.map_from_work(job.resolution),
+        query.crs,
+        largest_hole_work=job.target.largest_hole * example_work,
+    )
+    smallest, largest = (ratio * example.area_m2 for ratio in job.target.area_ratio)
+    right_size = table["area_m2"].between(smallest, largest)
+    table = table[right_size & table.intersects(extent)].reset_index(drop=True)
+    table["id"] = np.arange(1, len(table) + 1)
+    table["target"] = job.target.name
+    table["strategy"] = job.strategy.name
+    table["model"] = job.segmenter.name
+    table["created"] = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return table[[*vectorize.COLUMNS, "geometry"]]
+
+
+def _write(
+    request: DetectRequest,
+    kept: gpd.GeoDataFrame,
+    found: gpd.GeoDataFrame,
+    query: Raster,
+    extent: shapely.Polygon,
+) -> None:
+    if request.mask:
+        output.write_mask(kept, query, extent.bounds, request.mask)
+    if request.candidates:
+        output.write_table(found, request.candidates)
+    output.write_table(kept, request.output)

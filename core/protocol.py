@@ -1,0 +1,114 @@
+"""The messages between QGIS and the engine: one JSON object per line, UTF-8.
+
+Standard library only, since QGIS imports this module from its own Python.
+
+====================  ==========================================================
+to the engine         meaning
+====================  ==========================================================
+``detect``            ``job`` (a name the caller chooses), ``request``: the
+                      fields of :class:`DetectRequest`
+``cancel``            ``job``: stop between two batches, write nothing
+``shutdown``          end the process; so does closing standard input
+====================  ==========================================================
+
+====================  ==========================================================
+from the engine       meaning
+====================  ==========================================================
+``hello``             once, at the start: ``protocol``, ``version``, ``device``,
+                      ``strategies``, ``targets``, ``models`` (lists of objects
+                      with ``name``, ``title`` and, where one is it, ``default``)
+``progress``          ``job``, ``fraction`` (0 to 1), ``message``
+``result``            ``job``, ``output`` (path), ``count``, ``seconds``,
+                      ``resolution`` (metres), ``min_score``
+``cancelled``         ``job``
+``error``             ``job``, ``message`` (the sentence for the user),
+                      ``user_fault`` (bool), ``details`` (a traceback or "")
+====================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+PROTOCOL = 1
+
+
+@dataclasses.dataclass
+class DetectRequest:
+    """Everything that ``detect`` needs; the command line's flags by the same names.
+
+    Parameters
+    ----------
+    raster : str
+        The query raster's path.
+    example : str
+        A vector file with the example polygon(s).
+    example_raster : str, optional
+        The raster that the example was drawn on; default: ``raster``.
+    extent : list of float, optional
+        ``[xmin, ymin, xmax, ymax]`` in the raster's CRS; default: the whole raster.
+    target, strategy, model : str
+        Names as ``hello`` lists them.
+    checkpoint : str, optional
+        A local file of weights for ``model``.
+    bands : list of int, optional
+        One-based band numbers, three or one; default: the first three, or the first.
+    resolution : float, optional
+        Working resolution in metres per canvas pixel; default: from the example's size.
+    runs : int
+        How many prompt sets are decoded per tile.
+    seed : int
+        Seed of the random prompts.
+    min_score : float, optional
+        Detections below are left out; default: calibrated on the example.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    output, mask, candidates : str, optional
+        Files to write: detections, their mask as GeoTIFF, all candidates.
+    """
+
+    raster: str
+    example: str
+    output: str
+    example_raster: str | None = None
+    extent: list[float] | None = None
+    target: str = "building"
+    strategy: str = "random-point"
+    model: str = "embedded"
+    checkpoint: str | None = None
+    bands: list[int] | None = None
+    resolution: float | None = None
+    runs: int = 64
+    seed: int = 0
+    min_score: float | None = None
+    device: str = "auto"
+    mask: str | None = None
+    candidates: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> DetectRequest:
+        """Build a request; unknown or missing fields raise ``ValueError`` naming them."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(fields) - known):
+            raise ValueError(f"unknown fields in the request: {', '.join(unknown)}")
+        if missing := sorted({"raster", "example", "output"} - set(fields)):
+            raise ValueError(f"fields missing in the request: {', '.join(missing)}")
+        return cls(**fields)
+
+
+def encode(kind: str, **fields: Any) -> bytes:
+    """One message as a line of UTF-8 bytes, newline included."""
+    return (json.dumps({"type": kind, **fields}, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """Read one line; anything but a JSON object with a ``type`` raises ``ValueError``."""
+    message = json.loads(line.decode("utf-8"))
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise ValueError("not a message: an object with a type is expected")
+    return message
