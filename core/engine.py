@@ -11,11 +11,14 @@ import os
 import queue
 import sys
 import threading
+import time
 import traceback
 from typing import Any, BinaryIO
 
 from . import __version__, protocol
 from .errors import CancelledError, ExemplarError
+
+GRACE_SECONDS = 3.0  # between the end of standard input and the end of the process
 
 
 def _private_stdout() -> BinaryIO:
@@ -37,6 +40,7 @@ class Engine:
         self._jobs: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._cancelled: set[str] = set()
         self._segmenters: dict[tuple, Any] = {}
+        self._closing = threading.Event()
 
     def send(self, kind: str, **fields: Any) -> None:
         with self._lock:
@@ -58,7 +62,11 @@ class Engine:
                 self._cancelled.add(message.get("job"))
             elif message["type"] == "shutdown":
                 break
-        # Whoever asked is gone or wants an end: an orphan would only burn the processor.
+        # Whoever asked is gone or wants an end. A job that is being written may finish or
+        # clean up; one that goes on computing is cut off: an orphan would only burn the processor.
+        self._closing.set()
+        self._jobs.put(None)
+        time.sleep(GRACE_SECONDS)
         os._exit(0)
 
     def run(self) -> None:
@@ -95,7 +103,7 @@ class Engine:
             progress=lambda fraction, message: self.send(
                 "progress", job=job, fraction=fraction, message=message
             ),
-            cancelled=lambda: job in self._cancelled,
+            cancelled=lambda: self._closing.is_set() or job in self._cancelled,
         )
         self.send(
             "result",
@@ -144,8 +152,8 @@ def serve() -> None:
     replies = _private_stdout()
     import torch
 
-    # More threads than cores make torch spin; one core is left to QGIS's window.
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 2))))
+    if hasattr(os, "sched_getaffinity"):  # in a container torch may see more cores than it is given
+        torch.set_num_threads(min(torch.get_num_threads(), len(os.sched_getaffinity(0))))
     engine = Engine(replies)
     threading.Thread(target=engine.read, args=(sys.stdin.buffer,), daemon=True).start()
     engine.run()
