@@ -7,7 +7,7 @@ it here are continuous canvas pixels (the first pixel spans 0 to 1).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -179,6 +179,7 @@ class Segmenter:
         points_canvas: np.ndarray,
         labels: np.ndarray,
         *,
+        boxes_canvas: np.ndarray | None = None,
         multimask: bool = False,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Decoded:
@@ -191,6 +192,8 @@ class Segmenter:
             x, y of each run's points in canvas pixels.
         labels : ndarray, shape (R, N)
             1 positive, 0 negative, -1 no point.
+        boxes_canvas : ndarray, shape (R, 4), optional
+            x0, y0, x1, y1 of each run's box in canvas pixels.
         multimask : bool
             Three masks for one ambiguous prompt, or one.
         cancelled : callable
@@ -201,13 +204,19 @@ class Segmenter:
         CancelledError
         """
         logits, iou_pred = [], []
-        for points, kinds in _batches(points_canvas, labels):
+        for start in range(0, len(points_canvas), BATCH):
             if cancelled():
                 raise CancelledError
+            batch = slice(start, start + BATCH)
             # segment-anything takes pixel indices and adds the half pixel itself
-            points = torch.as_tensor(points - 0.5, dtype=torch.float32, device=self.device)
-            kinds = torch.as_tensor(kinds, dtype=torch.int64, device=self.device)
-            sparse, dense = self.sam.prompt_encoder(points=(points, kinds), boxes=None, masks=None)
+            points = torch.as_tensor(points_canvas[batch] - 0.5, dtype=torch.float32, device=self.device)
+            kinds = torch.as_tensor(labels[batch], dtype=torch.int64, device=self.device)
+            boxes = None
+            if boxes_canvas is not None:
+                boxes = torch.as_tensor(boxes_canvas[batch] - 0.5, dtype=torch.float32, device=self.device)
+            sparse, dense = self.sam.prompt_encoder(
+                points=(points, kinds) if points.shape[1] else None, boxes=boxes, masks=None
+            )
             masks, quality = self.sam.mask_decoder(
                 image_embeddings=embedding.features,
                 image_pe=self.sam.prompt_encoder.get_dense_pe(),
@@ -218,8 +227,3 @@ class Segmenter:
             logits.append(masks.float().cpu().numpy())
             iou_pred.append(quality.float().cpu().numpy())
         return Decoded(np.concatenate(logits), np.concatenate(iou_pred))
-
-
-def _batches(points: np.ndarray, labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for start in range(0, len(points), BATCH):
-        yield points[start : start + BATCH], labels[start : start + BATCH]
