@@ -15,12 +15,15 @@ from affine import Affine
 from pyproj import CRS, Geod, Transformer
 from shapely import Polygon
 from shapely.affinity import scale
+from shapely.geometry.polygon import orient
 from shapely.ops import transform as transform_geometry
 
 
 @lru_cache(maxsize=16)
 def _lonlat_of(crs: CRS) -> tuple[Geod, Transformer] | None:
     """Ellipsoid and transformer to longitude, latitude; None where map units are ground metres."""
+    if crs.is_compound:  # with heights: the horizontal part is asked
+        crs = crs.sub_crs_list[0]
     mercator = crs.is_projected and "mercator" in crs.coordinate_operation.method_name.lower()
     transverse = mercator and "transverse" in crs.coordinate_operation.method_name.lower()
     if not crs.is_geographic and (not mercator or transverse):
@@ -65,7 +68,9 @@ def area_m2(polygon_map: Polygon, crs: CRS | None) -> float:
         mx, my = metres_per_unit(crs, 0, 0)
         return polygon_map.area * mx * my
     geod, to_lonlat = geodetic
-    return abs(geod.geometry_area_perimeter(transform_geometry(to_lonlat.transform, polygon_map))[0])
+    # The geodesic area has a sign, so a hole that runs the shell's way round would be added.
+    polygon_lonlat = orient(transform_geometry(to_lonlat.transform, polygon_map))
+    return abs(geod.geometry_area_perimeter(polygon_lonlat)[0])
 
 
 def rectangle(polygon_map: Polygon, crs: CRS | None) -> tuple[float, float, float]:
