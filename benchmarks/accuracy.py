@@ -105,7 +105,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict:
     }
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
+    """The command line; :mod:`benchmarks.report` fills it for each place."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--raster", nargs="+", required=True)
     parser.add_argument("--truth", nargs="+", required=True)
@@ -120,11 +121,21 @@ def main() -> None:
     parser.add_argument("--checkpoint")
     parser.add_argument("--keep", type=Path, help="folder to keep examples and detections in")
     parser.add_argument("--json", action="store_true", help="one line instead of an indented object")
-    options = parser.parse_args()
+    return parser
+
+
+def run(options: argparse.Namespace) -> dict:
+    """Measure in a temporary folder, or in the one to keep."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        result = measure(options, folder)
+        return measure(options, folder)
+
+
+def main() -> None:
+    """Print one JSON object."""
+    options = parser().parse_args()
+    result = run(options)
     print(json.dumps(result) if options.json else json.dumps(result, indent=2))
 
 

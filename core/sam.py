@@ -22,7 +22,7 @@ from .embedded import build_embedded
 from .errors import CancelledError, InputError
 
 LOGIT_STRIDE = 4  # canvas pixels per pixel of SAM's low-resolution masks
-BATCH = 16  # prompt sets decoded together: few enough that a cancel is quick
+BATCH = 8  # prompt sets decoded together: their arrays fit the processor's cache, and a cancel is quick
 
 # Published sizes of Meta's encoders: width, blocks, heads, blocks with global attention.
 VIT = {
