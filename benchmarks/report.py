@@ -23,9 +23,15 @@ LECTURE = {
 }
 
 HEAD = """# Results
-Written by `python -m benchmarks.report`; nothing here is typed by hand. Embedded model, examples drawn by seed {seed} from the truth (whole objects of at least half the median size), {runs} runs per tile, default settings, CPU. No validation image was used in training. IoU is that of the unions of polygons over the whole image; coverage is the truth's share of it, which is the IoU of the answer "everything". F1 matches objects one to one.
+Written by `python -m benchmarks.report`; nothing here is typed by hand. Embedded model, examples
+drawn by seed {seed} from the truth (whole objects of at least half the median size), {runs} runs
+per tile, default settings, CPU. No validation image was used in training. IoU is that of the
+unions of polygons over the whole image; coverage is the truth's share of it, which is the IoU of
+the answer "everything". F1 matches objects one to one.
 
-The lecture's column (Vora and Saha, arXiv 2408.07393) is building IoU on ISPRS Potsdam with Meta's SAM and *all* objects of the example image given; it is another place and another model, so it is a landmark, not a comparison.
+The lecture's column (Vora and Saha, arXiv 2408.07393) is building IoU on ISPRS Potsdam with
+Meta's SAM and *all* objects of the example image given; it is another place and another model,
+so it is a landmark, not a comparison.
 """
 
 
