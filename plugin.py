@@ -1,0 +1,61 @@
+"""What QGIS talks to: puts the dock and its action into the window and takes them out again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qgis.gui import QgisInterface
+from qgis.PyQt.QtCore import QCoreApplication, Qt
+from qgis.PyQt.QtGui import QIcon
+from qgis.PyQt.QtWidgets import QAction
+
+from .ui.dock import ExemplarDock
+
+FOLDER = Path(__file__).resolve().parent
+ENGINE_ROOT = FOLDER  # `core` is in it
+MENU = "Exemplar"
+
+
+class ExemplarPlugin:
+    """The plugin as QGIS sees it.
+
+    Parameters
+    ----------
+    iface : QgisInterface
+        QGIS's window.
+    """
+
+    def __init__(self, iface: QgisInterface) -> None:
+        self._iface = iface
+        self.action: QAction | None = None
+        self.dock: ExemplarDock | None = None
+
+    def initGui(self) -> None:
+        """Add the action and the dock, which stays hidden until it is asked for."""
+        self.action = QAction(
+            QIcon(str(FOLDER / "resources" / "icons" / "exemplar.svg")),
+            QCoreApplication.translate("Exemplar", "Draw one, find all"),
+            self._iface.mainWindow(),
+        )
+        self.action.setObjectName("ExemplarAction")
+        self.action.setCheckable(True)
+        self.dock = ExemplarDock(self._iface, ENGINE_ROOT)
+        self.dock.hide()
+        self._iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
+        self.dock.hide()
+        self.dock.setToggleVisibilityAction(self.action)
+        self._iface.addToolBarIcon(self.action)
+        self._iface.addPluginToRasterMenu(MENU, self.action)
+
+    def unload(self) -> None:
+        """Stop the engine and take everything out of the window."""
+        if self.dock is not None:
+            self.dock.close_down()
+            self._iface.removeDockWidget(self.dock)
+            self.dock.deleteLater()
+            self.dock = None
+        if self.action is not None:
+            self._iface.removePluginRasterMenu(MENU, self.action)
+            self._iface.removeToolBarIcon(self.action)
+            self.action.deleteLater()
+            self.action = None

@@ -1,0 +1,143 @@
+"""A stand-in for the engine: speaks the protocol, finds nothing, misbehaves on demand.
+
+``EXEMPLAR_FAKE_ENGINE`` holds a JSON object of habits:
+
+protocol : int        the version to claim
+steps, pause          how many progress messages, and the seconds between them
+error : object        fields of an ``error`` to answer with
+die_at : int          send SIGKILL to itself at this step
+exit : int            end with this status before ``hello``
+stderr : str          written to standard error at the start
+deaf : bool           ignore ``cancel``, ``shutdown`` and the end of standard input
+noise : bool          print lines that are no message
+report : path         write a JSON file with argv, environment, folder and the requests
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+HABITS = json.loads(os.environ.get("EXEMPLAR_FAKE_ENGINE", "{}"))
+jobs = []
+requests = []
+cancelled = set()
+closing = threading.Event()
+
+
+def send(kind, **fields):
+    sys.stdout.buffer.write((json.dumps({"type": kind, **fields}) + "\n").encode())
+    sys.stdout.buffer.flush()
+
+
+def read():
+    for line in sys.stdin.buffer:
+        message = json.loads(line)
+        if message["type"] == "detect":
+            requests.append(message["request"])
+            report()
+            jobs.append(message)
+        elif HABITS.get("deaf"):
+            continue
+        elif message["type"] == "cancel":
+            cancelled.add(message["job"])
+        else:
+            break
+    while HABITS.get("deaf"):
+        time.sleep(1)
+    closing.set()
+
+
+def report():
+    if "report" in HABITS:
+        told = {
+            "argv": sys.argv,
+            "environ": dict(os.environ),
+            "cwd": str(Path.cwd()),
+            "requests": requests,
+        }
+        Path(HABITS["report"]).write_text(json.dumps(told))
+
+
+def write_square(path, extent):
+    """One detection as a GeoPackage that is just complete enough for GDAL."""
+    from osgeo import ogr, osr
+
+    xmin, ymin, xmax, ymax = extent
+    crs = osr.SpatialReference()
+    crs.ImportFromEPSG(32633)
+    ogr.UseExceptions()
+    source = ogr.GetDriverByName("GPKG").CreateDataSource(path)
+    layer = source.CreateLayer("detections", crs, ogr.wkbMultiPolygon)
+    layer.CreateField(ogr.FieldDefn("id", ogr.OFTInteger))
+    layer.CreateField(ogr.FieldDefn("score", ogr.OFTReal))
+    feature = ogr.Feature(layer.GetLayerDefn())
+    feature["score"] = 0.9
+    x, y, size = (xmin + xmax) / 2, (ymin + ymax) / 2, (xmax - xmin) / 10
+    ring = f"{x} {y}, {x + size} {y}, {x + size} {y + size}, {x} {y + size}, {x} {y}"
+    feature.SetGeometry(ogr.CreateGeometryFromWkt(f"MULTIPOLYGON ((({ring})))"))
+    layer.CreateFeature(feature)
+    del feature, layer, source
+
+
+def run(job, request):
+    for step in range(HABITS.get("steps", 4)):
+        if HABITS.get("die_at") == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if HABITS.get("noise"):
+            print("a library prints something", flush=True)
+        send("progress", job=job, fraction=step / HABITS.get("steps", 4), message=f"tile {step}")
+        time.sleep(HABITS.get("pause", 0.02))
+        if job in cancelled:
+            send("cancelled", job=job)
+            return
+    if "error" in HABITS:
+        send("error", job=job, **HABITS["error"])
+        return
+    count = HABITS.get("count", 1)
+    if count:
+        write_square(request["output"], request["extent"])
+    send(
+        "result",
+        job=job,
+        output=request["output"],
+        count=count,
+        seconds=1.5,
+        resolution=0.2,
+        min_score=0.5,
+    )
+
+
+def main():
+    sys.stderr.write(HABITS.get("stderr", ""))
+    sys.stderr.flush()
+    if "exit" in HABITS:
+        os._exit(HABITS["exit"])
+    report()
+    send(
+        "hello",
+        protocol=HABITS.get("protocol", 1),
+        version="0",
+        device="cpu",
+        strategies=[
+            {"name": "grid-points", "title": "Grid points", "default": False},
+            {"name": "random-point", "title": "Random point", "default": True},
+        ],
+        targets=[
+            {"name": "building", "title": "Building", "default": True},
+            {"name": "vehicle", "title": "Vehicle", "default": False},
+        ],
+        models=[{"name": "embedded", "title": "Embedded", "default": True}],
+    )
+    threading.Thread(target=read, daemon=True).start()
+    while not closing.is_set():
+        if jobs:
+            job = jobs.pop(0)
+            run(job["job"], job["request"])
+        time.sleep(0.01)
+
+
+main()

@@ -1,0 +1,1 @@
+"""Everything that talks to QGIS. Imports no torch, rasterio, shapely, geopandas or pandas."""

@@ -1,0 +1,369 @@
+"""The dock: leads from the example through the raster to the detections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    QgsFileUtils,
+    QgsMapLayer,
+    QgsProject,
+    QgsVectorLayer,
+    QgsWkbTypes,
+)
+from qgis.gui import QgisInterface, QgsDockWidget, QgsScrollArea
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtGui import QShowEvent
+from qgis.PyQt.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+
+from ..core.protocol import DetectRequest
+from . import environment, layers, settings
+from .draw_tool import DrawTool
+from .engine_client import EngineClient, EngineError
+from .example import Example, ExampleOnCanvas, UnusableExampleError
+from .messages import Messages
+from .steps import ExampleStep, RunStep, WhereStep
+from .task import DetectTask, StartTask
+
+
+class ExemplarDock(QgsDockWidget):
+    """The plugin's one panel.
+
+    Parameters
+    ----------
+    iface : QgisInterface
+    root : Path
+        The plugin's folder.
+    """
+
+    def __init__(self, iface: QgisInterface, root: Path) -> None:
+        super().__init__(iface.mainWindow())
+        self.setObjectName("ExemplarDock")  # by which QGIS remembers its place
+        self.setWindowTitle(self.tr("Exemplar"))
+        self._iface = iface
+        self._canvas = iface.mapCanvas()
+        self._messages = Messages(iface)
+        self.engine = EngineClient(root, lambda: environment.find_python(root, settings.engine_python()))
+        self._hello: dict[str, Any] | None = None
+        self._engine_problem = ""
+        self._example: Example | None = None
+        self._result: QgsVectorLayer | None = None
+        self._note = ""  # the run's last message or its result
+        self._start_task: StartTask | None = None
+        self._task: DetectTask | None = None
+        self._previous_tool = None
+
+        self.example_step = ExampleStep(self)
+        self.where_step = WhereStep(self)
+        self.run_step = RunStep(self)
+        self._lay_out()
+        self.draw_tool = DrawTool(self._canvas)
+        self._shown_example = ExampleOnCanvas(self._canvas)
+        self._connect()
+        self._refresh()
+
+    # -- set-up and end ---------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        body = QWidget()
+        layout = QVBoxLayout(body)
+        layout.setContentsMargins(6, 6, 6, 6)
+        for step in (self.example_step, self.where_step, self.run_step):
+            layout.addWidget(step)
+        layout.addStretch(1)
+        area = QgsScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QgsScrollArea.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(body)
+        area.setMinimumWidth(260)
+        self.setWidget(area)
+
+    def _connect(self) -> None:
+        self.example_step.draw_toggled.connect(self._toggle_drawing)
+        self.example_step.selection_wanted.connect(self._use_selection)
+        self.example_step.clear_wanted.connect(lambda: self.set_example(None))
+        self.where_step.changed.connect(self._refresh)
+        self.run_step.run_wanted.connect(self.run)
+        self.run_step.cancel_wanted.connect(self.cancel)
+        self.run_step.save_wanted.connect(self._ask_and_save)
+        self.run_step.python_wanted.connect(self._choose_python)
+        self.run_step.retry_wanted.connect(self.start_engine)
+        self.draw_tool.drawn.connect(self.set_example)
+        self.draw_tool.refused.connect(self._messages.warn)
+        self.draw_tool.left.connect(self._stop_drawing)
+        self.draw_tool.activated.connect(self._refresh)
+        self.draw_tool.deactivated.connect(self._refresh)
+        self._canvas.selectionChanged.connect(self._selection_changed)
+        self._iface.currentLayerChanged.connect(self._selection_changed)
+        QgsProject.instance().layersWillBeRemoved.connect(self._layers_removed)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        # The engine takes seconds to start: it does so while the example is drawn.
+        if self._hello is None and self._start_task is None and not self._engine_problem:
+            self.start_engine()
+
+    def close_down(self) -> None:
+        """Leave nothing behind: no process, no task, no tool, no signal."""
+        QgsProject.instance().layersWillBeRemoved.disconnect(self._layers_removed)
+        self._iface.currentLayerChanged.disconnect(self._selection_changed)
+        self._canvas.selectionChanged.disconnect(self._selection_changed)
+        for task in filter(None, (self._start_task, self._task)):
+            task.abandon()
+        self.engine.close()
+        self.draw_tool.blockSignals(True)
+        self.draw_tool.remove()
+        self._shown_example.remove()
+
+    # -- step 1: the example ----------------------------------------------------------------------
+
+    @property
+    def example(self) -> Example | None:
+        return self._example
+
+    def set_example(self, example: Example | None) -> None:
+        """Take over an example, or drop it."""
+        self._example = example
+        self._shown_example.show(example)
+        self._stop_drawing()
+        self._refresh()
+
+    def _toggle_drawing(self, on: bool) -> None:
+        if on and self._canvas.mapTool() is not self.draw_tool:
+            self._previous_tool = self._canvas.mapTool()
+            self._canvas.setMapTool(self.draw_tool)
+            self._canvas.setFocus()  # for Enter, Backspace and Esc
+        elif not on:
+            self._stop_drawing()
+
+    def _stop_drawing(self) -> None:
+        if self._canvas.mapTool() is self.draw_tool:
+            if self._previous_tool is not None:
+                self._canvas.setMapTool(self._previous_tool)
+            else:
+                self._canvas.unsetMapTool(self.draw_tool)
+        self._previous_tool = None
+
+    def _use_selection(self) -> None:
+        try:
+            self.set_example(Example.from_selection(self._iface.activeLayer()))
+        except UnusableExampleError as error:
+            self._messages.warn(str(error))
+
+    def _has_selection(self) -> bool:
+        layer = self._iface.activeLayer()
+        return (
+            isinstance(layer, QgsVectorLayer)
+            and layer.geometryType() == QgsWkbTypes.GeometryType.PolygonGeometry
+            and layer.selectedFeatureCount() > 0
+        )
+
+    def _selection_changed(self, _layer: QgsMapLayer | None = None) -> None:
+        self._refresh()
+
+    # -- the engine -------------------------------------------------------------------------------
+
+    def start_engine(self) -> None:
+        """Start the engine in the background; it then tells what it offers."""
+        if self._start_task is None:
+            self._engine_problem = ""
+            self._start_task = StartTask(
+                self.tr("Exemplar: starting the engine"), self.engine, self._engine_started
+            )
+            self._start_task.start()
+        self._refresh()
+
+    def _engine_started(self, hello: dict[str, Any] | None, error: EngineError | None) -> None:
+        self._start_task = None
+        if hello:
+            self._hello = hello
+            self.where_step.fill(hello)
+        elif error:
+            self._engine_problem = str(error)
+            self._messages.log(error)
+        self._refresh()
+
+    def _choose_python(self) -> None:
+        path, _filter = QFileDialog.getOpenFileName(self, self.tr("The Python of the engine's environment"))
+        if path:
+            settings.set_engine_python(path)
+            self.start_engine()
+
+    # -- step 3: run ------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Find what is like the example in the visible extent."""
+        raster, example = self.where_step.raster(), self._example
+        if self._task is not None or self._missing() or raster is None or example is None:
+            return
+        folder = layers.new_job_folder()
+        try:
+            extent = layers.extent_in_raster(
+                self._canvas.extent(), self._canvas.mapSettings().destinationCrs(), raster
+            )
+            layers.write_example(example, raster, str(folder / "example.gpkg"))
+        except (layers.LayerError, UnusableExampleError) as error:
+            self._messages.warn(str(error))
+            return
+        request = DetectRequest(
+            raster=raster.source(),
+            example=str(folder / "example.gpkg"),
+            output=str(folder / "detections.gpkg"),
+            extent=extent,
+            target=self.where_step.target(),
+            strategy=self.where_step.strategy(),
+            **self.where_step.options(),
+        )
+        raster_id, title = raster.id(), self._result_title()
+        task = DetectTask(
+            self.tr("Exemplar: finding {what}").format(what=title),
+            self.engine,
+            request,
+            lambda result, error: self._detected(task, result, error, title, raster_id),
+        )
+        task.progressChanged.connect(lambda percent: self._progressed(task, percent))
+        task.messaged.connect(lambda text: self._progressed(task, None, text))
+        self._task = task
+        self._note = self.tr("Waiting for the engine…")
+        self.run_step.show_progress(None)
+        self._refresh()
+        task.start()
+
+    def cancel(self) -> None:
+        """Give the run up. The dock is free at once; the engine winds down in the background."""
+        task, self._task = self._task, None
+        if task:
+            task.cancel()
+            self._note = self.tr("Cancelled.")
+            self._refresh()
+
+    def _result_title(self) -> str:
+        plural = {
+            "building": self.tr("Buildings"),
+            "vehicle": self.tr("Vehicles"),
+            "other": self.tr("Objects"),
+        }
+        target = self.where_step.target()
+        return f"{plural.get(target, target)} ({self.where_step.strategy()})"
+
+    def _progressed(self, task: DetectTask, percent: float | None, text: str = "") -> None:
+        if task is self._task:
+            if percent is not None:
+                self.run_step.show_progress(percent)
+            if text:
+                self._note = text
+                self._refresh()
+
+    def _detected(
+        self,
+        task: DetectTask,
+        result: dict[str, Any] | None,
+        error: EngineError | None,
+        title: str,
+        raster_id: str,
+    ) -> None:
+        if task is not self._task:
+            return  # given up by `cancel`
+        self._task = None
+        self._note = ""
+        if error:
+            self._note = str(error)
+            self._messages.failed(error)
+        elif result is None:  # cancelled from QGIS's task manager
+            self._note = self.tr("Cancelled.")
+        elif not result.get("count"):
+            self._note = self.tr("Nothing like the example was found ({seconds:.1f} s).").format(
+                seconds=result.get("seconds", 0.0)
+            )
+        else:
+            try:
+                layer = layers.load_detections(
+                    result["output"], title, QgsProject.instance().mapLayer(raster_id)
+                )
+            except layers.LayerError as problem:
+                self._messages.warn(str(problem))
+            else:
+                layers.add_on_top(layer)
+                self._result = layer
+                self._note = self.tr(
+                    "{count} found in {seconds:.1f} s, at {resolution:.2f} m per pixel."
+                ).format(
+                    count=result["count"],
+                    seconds=result.get("seconds", 0.0),
+                    resolution=result.get("resolution") or 0.0,
+                )
+        self._refresh()
+
+    # -- saving -----------------------------------------------------------------------------------
+
+    def _ask_and_save(self) -> None:
+        filters = {".gpkg": self.tr("GeoPackage (*.gpkg)"), ".shp": self.tr("ESRI Shapefile (*.shp)")}
+        suggestion = str(Path(settings.save_folder(), "detections.gpkg"))
+        path, chosen = QFileDialog.getSaveFileName(
+            self, self.tr("Save detections"), suggestion, ";;".join(filters.values())
+        )
+        if path:
+            path = QgsFileUtils.addExtensionFromFilter(path, chosen)
+            settings.set_save_folder(str(Path(path).parent))
+            self.save_as(path)
+
+    def save_as(self, path: str) -> bool:
+        """Save the detections as shapefile or GeoPackage, by the path's ending; False if it failed."""
+        if self._result is None:
+            return False
+        try:
+            written = layers.save(self._result, path)
+        except layers.LayerError as error:
+            self._messages.warn(str(error))
+            return False
+        self._messages.saved(written)
+        return True
+
+    def _layers_removed(self, layer_ids: list[str]) -> None:
+        if self._result is not None and self._result.id() in layer_ids:
+            self._result = None
+            self._refresh()
+
+    # -- showing ----------------------------------------------------------------------------------
+
+    @property
+    def result_layer(self) -> QgsVectorLayer | None:
+        """The last run's layer, while it is in the project."""
+        return self._result
+
+    @property
+    def running(self) -> bool:
+        return self._task is not None
+
+    def _missing(self) -> str:
+        """What has to be done before running, as a sentence; empty when nothing is."""
+        raster = self.where_step.raster()
+        if self._example is None:
+            return self.tr("First draw an example.")
+        if raster is None:
+            return self.tr("First add an aerial image to the project.")
+        if layers.raster_problem(raster):
+            return self.tr("First choose an image that is a file.")
+        if self._hello is None:
+            return self.tr("The engine is starting…")
+        return ""
+
+    def _refresh(self) -> None:
+        raster = self.where_step.raster()
+        self.example_step.show_state(
+            self._example.describe() if self._example else "",
+            drawing=self._canvas.mapTool() is self.draw_tool,
+            selectable=self._has_selection(),
+        )
+        self.where_step.show_state(
+            layers.raster_problem(raster) if raster else "", filled=self._hello is not None
+        )
+        self.run_step.show_state(
+            missing=self._missing(),
+            running=self.running,
+            engine_problem=self._engine_problem,
+            note=self._note,
+            savable=self._result is not None and not self.running,
+        )

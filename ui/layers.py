@@ -1,0 +1,163 @@
+"""Between QGIS's layers and the engine's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsCsException,
+    QgsFeature,
+    QgsFields,
+    QgsProcessingUtils,
+    QgsProject,
+    QgsProviderRegistry,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsVectorFileWriter,
+    QgsVectorLayer,
+    QgsWkbTypes,
+)
+
+from .example import Example
+from .texts import tr
+
+STYLES = Path(__file__).resolve().parents[1] / "resources" / "styles"
+
+
+class LayerError(Exception):
+    """A layer, an extent or a file can't be used; ``str(error)`` says why and what to do."""
+
+
+def raster_problem(layer: QgsRasterLayer) -> str:
+    """Why the engine can't read this raster, as a sentence; empty if it can.
+
+    The engine is another process and reads the file itself.
+    """
+    name = layer.name()
+    if layer.providerType() != "gdal":
+        return tr(
+            "“{layer}” is a web layer, not a file: save the part you need with Export → Save As… first."
+        ).format(layer=name)
+    path = QgsProviderRegistry.instance().decodeUri("gdal", layer.source()).get("path") or ""
+    if not Path(path).is_file():
+        return tr(
+            "“{layer}” is not a file on this computer's disk: save it with Export → Save As… first."
+        ).format(layer=name)
+    if not layer.dataProvider().crs().isValid():
+        return tr(
+            "The file of “{layer}” names no coordinate system: assign one with Raster → Projections → "
+            "Assign Projection…"
+        ).format(layer=name)
+    return ""
+
+
+def extent_in_raster(
+    extent: QgsRectangle, crs: QgsCoordinateReferenceSystem, raster: QgsRasterLayer
+) -> list[float]:
+    """The part of ``extent`` that the raster covers, in the raster's CRS, as xmin, ymin, xmax, ymax."""
+    nowhere = LayerError(
+        tr("“{layer}” is not in the visible extent: zoom to the layer first.").format(layer=raster.name())
+    )
+    try:
+        inside = QgsCoordinateTransform(crs, raster.crs(), QgsProject.instance()).transformBoundingBox(extent)
+    except QgsCsException as error:
+        raise nowhere from error
+    inside = inside.intersect(raster.extent())
+    if inside.isEmpty():
+        raise nowhere
+    return [inside.xMinimum(), inside.yMinimum(), inside.xMaximum(), inside.yMaximum()]
+
+
+def write_example(example: Example, raster: QgsRasterLayer, path: str) -> None:
+    """Write the example as a GeoPackage in the raster's own coordinates.
+
+    It carries the CRS of the raster's *file*. Where the user gave the layer another CRS, that one says
+    where on earth the pixels are, but the engine only sees the file; so both stay consistent.
+    """
+    geometry = example.in_crs(raster.crs())
+    if not geometry.intersects(QgsRectangle(raster.extent())):
+        raise LayerError(
+            tr(
+                "The example does not lie on “{layer}”: draw it there, or choose the raster it lies on."
+            ).format(layer=raster.name())
+        )
+    geometry.convertToMultiType()
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    options.driverName = "GPKG"
+    options.layerName = "example"
+    writer = QgsVectorFileWriter.create(
+        path,
+        QgsFields(),
+        QgsWkbTypes.Type.MultiPolygon,
+        raster.dataProvider().crs(),
+        QgsProject.instance().transformContext(),
+        options,
+    )
+    feature = QgsFeature()
+    feature.setGeometry(geometry)
+    written = writer.addFeature(feature)
+    message = writer.errorMessage()
+    del writer  # closes the file
+    if not written:
+        raise LayerError(tr("The example could not be written: {reason}").format(reason=message))
+
+
+def new_job_folder() -> Path:
+    """A folder for one job's files; QGIS removes it when it closes, as it does with Processing's results."""
+    return Path(QgsProcessingUtils.generateTempFilename("example.gpkg")).parent
+
+
+def load_detections(path: str, name: str, raster: QgsRasterLayer | None) -> QgsVectorLayer:
+    """Open the engine's result, styled, in the raster's CRS."""
+    layer = QgsVectorLayer(path, name, "ogr")
+    if not layer.isValid():
+        raise LayerError(tr("The engine's result can't be opened: {path}").format(path=path))
+    if raster is not None:
+        layer.setCrs(raster.crs())
+    layer.loadNamedStyle(str(STYLES / "detections.qml"))
+    return layer
+
+
+def add_on_top(layer: QgsVectorLayer) -> None:
+    """Add a layer above all others, wherever the legend's selection is."""
+    project = QgsProject.instance()
+    project.addMapLayer(layer, False)
+    project.layerTreeRoot().insertLayer(0, layer)
+
+
+def save(layer: QgsVectorLayer, path: str) -> str:
+    """Save a layer as shapefile or GeoPackage, by the path's ending, and let the layer show that file.
+
+    Returns
+    -------
+    str
+        The path written: the one given, with ``.gpkg`` added where it had neither ending.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in (".shp", ".gpkg"):
+        target = target.with_name(target.name + ".gpkg")
+    source = Path(QgsProviderRegistry.instance().decodeUri("ogr", layer.source()).get("path") or "")
+    if target.exists() and source.exists() and target.samefile(source):
+        if layer.isEditable() and not layer.commitChanges():
+            raise LayerError(tr("The edits could not be saved: {path}").format(path=target))
+        return str(target)
+    shapefile = target.suffix.lower() == ".shp"
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    options.driverName = "ESRI Shapefile" if shapefile else "GPKG"
+    options.layerName = target.stem
+    options.fileEncoding = "UTF-8"
+    options.actionOnExistingFile = QgsVectorFileWriter.ActionOnExistingFile.CreateOrOverwriteFile
+    # `fid` is the GeoPackage's row number: a column of its own in a shapefile, a clash in a new GeoPackage.
+    fields = layer.fields()
+    options.attributes = [i for i in range(fields.count()) if fields.at(i).name() != "fid"]
+    code, message, _path, _layer = QgsVectorFileWriter.writeAsVectorFormatV3(
+        layer, str(target), QgsProject.instance().transformContext(), options
+    )
+    if code != QgsVectorFileWriter.WriterError.NoError:
+        raise LayerError(tr("{path} could not be written: {reason}").format(path=target, reason=message))
+    if not layer.isEditable():
+        # The temporary file goes when QGIS closes; a project saved with it would show nothing.
+        layer.setDataSource(str(target), layer.name(), "ogr")
+    return str(target)

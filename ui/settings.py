@@ -1,0 +1,29 @@
+"""The few things the plugin remembers between sessions."""
+
+from __future__ import annotations
+
+from qgis.core import QgsSettings
+
+_PREFIX = "exemplar/"
+
+
+def _text(key: str) -> str:
+    return str(QgsSettings().value(_PREFIX + key, "") or "")
+
+
+def engine_python() -> str:
+    """The engine's Python that the user chose; empty where none was chosen."""
+    return _text("engine_python")
+
+
+def set_engine_python(path: str) -> None:
+    QgsSettings().setValue(_PREFIX + "engine_python", path)
+
+
+def save_folder() -> str:
+    """Where the user saved detections last."""
+    return _text("save_folder")
+
+
+def set_save_folder(path: str) -> None:
+    QgsSettings().setValue(_PREFIX + "save_folder", path)

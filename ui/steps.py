@@ -1,0 +1,296 @@
+"""The dock's three steps as widgets: they show and ask, and know nothing of the engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qgis.core import QgsMapLayerProxyModel, QgsRasterLayer
+from qgis.gui import QgsCollapsibleGroupBoxBasic, QgsMapLayerComboBox
+from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+DEFAULT_RUNS = 64
+
+
+def _note() -> QLabel:
+    """A line of small print that wraps, so that a sentence never widens the dock."""
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setMinimumWidth(1)
+    policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    policy.setHeightForWidth(True)
+    label.setSizePolicy(policy)
+    return label
+
+
+def _say(label: QLabel, text: str, warning: bool = False) -> None:
+    label.setText(text)
+    label.setStyleSheet("color: #b3261e;" if warning else "")
+    label.setVisible(bool(text))
+
+
+class ExampleStep(QGroupBox):
+    """Step 1: draw the example, or take a selected polygon."""
+
+    draw_toggled = pyqtSignal(bool)
+    selection_wanted = pyqtSignal()
+    clear_wanted = pyqtSignal()
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setTitle(self.tr("1  Example"))
+        self.draw_button = QPushButton(self.tr("Draw example"))
+        self.draw_button.setCheckable(True)
+        self.draw_button.setToolTip(
+            self.tr(
+                "Click the corners of one object; right click, double click or Enter closes it. "
+                "Backspace takes the last corner back, Esc starts anew."
+            )
+        )
+        self.selection_button = QPushButton(self.tr("Use selected"))
+        self.clear_button = QPushButton(self.tr("Clear"))
+        self._note = _note()
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.selection_button)
+        buttons.addWidget(self.clear_button)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.draw_button)
+        layout.addLayout(buttons)
+        layout.addWidget(self._note)
+        self.draw_button.toggled.connect(self.draw_toggled)
+        self.selection_button.clicked.connect(lambda: self.selection_wanted.emit())
+        self.clear_button.clicked.connect(lambda: self.clear_wanted.emit())
+
+    def show_state(self, example: str, drawing: bool, selectable: bool) -> None:
+        """Show what there is: the example's size or nothing, a drawing under way, a usable selection."""
+        self.draw_button.setChecked(drawing)
+        self.draw_button.setText(self.tr("Draw again") if example else self.tr("Draw example"))
+        self.clear_button.setEnabled(bool(example))
+        self.selection_button.setEnabled(selectable)
+        self.selection_button.setToolTip(
+            self.tr("Take the selected polygon of the active layer as the example.")
+            if selectable
+            else self.tr("Select one polygon of a vector layer to use it as the example.")
+        )
+        if drawing:
+            _say(self._note, self.tr("Click the corners of one object, right click to close it."))
+        else:
+            _say(self._note, example or self.tr("Draw around one object of the kind to find."))
+
+    @property
+    def note(self) -> str:
+        return self._note.text()
+
+
+class WhereStep(QGroupBox):
+    """Step 2: on which raster, what kind of object, how."""
+
+    changed = pyqtSignal()
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setTitle(self.tr("2  Where and what"))
+        self.raster_box = QgsMapLayerComboBox()
+        self.raster_box.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
+        self.target_box = QComboBox()
+        self.strategy_box = QComboBox()
+        for box in (self.raster_box, self.target_box, self.strategy_box):
+            # A long name must not dictate the dock's width.
+            box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._note = _note()
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow(self.tr("Image"), self.raster_box)
+        form.addRow(self.tr("Find"), self.target_box)
+        form.addRow(self.tr("Strategy"), self.strategy_box)
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addWidget(self._note)
+        layout.addWidget(self._advanced())
+        self.raster_box.layerChanged.connect(lambda _layer: self.changed.emit())
+        self.target_box.currentIndexChanged.connect(lambda _index: self.changed.emit())
+
+    def _advanced(self) -> QWidget:
+        group = QgsCollapsibleGroupBoxBasic(self.tr("Advanced"))
+        group.setFlat(True)
+        self.resolution_box = QDoubleSpinBox()
+        self.resolution_box.setRange(0.0, 100.0)
+        self.resolution_box.setDecimals(3)
+        self.resolution_box.setSingleStep(0.05)
+        self.resolution_box.setSuffix(self.tr(" m/pixel"))
+        self.resolution_box.setSpecialValueText(self.tr("from the example"))
+        self.resolution_box.setToolTip(
+            self.tr("Working resolution. By itself it follows from the example's size.")
+        )
+        self.runs_box = QSpinBox()
+        self.runs_box.setRange(1, 1024)
+        self.runs_box.setValue(DEFAULT_RUNS)
+        self.runs_box.setToolTip(
+            self.tr("How many prompt sets are tried per tile. More is slower and steadier.")
+        )
+        self.seed_box = QSpinBox()
+        self.seed_box.setRange(0, 2_147_483_647)
+        self.seed_box.setToolTip(
+            self.tr("Seed of the random prompts: the same seed gives the same polygons.")
+        )
+        self.score_box = QDoubleSpinBox()
+        self.score_box.setRange(0.0, 1.0)
+        self.score_box.setDecimals(2)
+        self.score_box.setSingleStep(0.05)
+        self.score_box.setSpecialValueText(self.tr("from the example"))
+        self.score_box.setToolTip(self.tr("Detections with a lower score are left out."))
+        form = QFormLayout(group)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        for title, box in (
+            (self.tr("Resolution"), self.resolution_box),
+            (self.tr("Runs"), self.runs_box),
+            (self.tr("Seed"), self.seed_box),
+            (self.tr("Least score"), self.score_box),
+        ):
+            box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            form.addRow(title, box)
+        group.setCollapsed(True)
+        return group
+
+    def fill(self, hello: dict[str, Any]) -> None:
+        """Offer what the engine offers, keeping a choice that is still there."""
+        for box, key in ((self.target_box, "targets"), (self.strategy_box, "strategies")):
+            chosen = box.currentData()
+            box.blockSignals(True)
+            box.clear()
+            for entry in hello.get(key, []):
+                box.addItem(entry.get("title") or entry["name"], entry["name"])
+                if entry.get("description"):
+                    box.setItemData(box.count() - 1, entry["description"], Qt.ItemDataRole.ToolTipRole)
+                if entry.get("default") and chosen is None:
+                    chosen = entry["name"]
+            box.setCurrentIndex(max(box.findData(chosen), 0) if box.count() else -1)
+            box.blockSignals(False)
+        self.changed.emit()
+
+    def show_state(self, problem: str, filled: bool) -> None:
+        """Show what is wrong with the raster; the engine's choices only once the engine told them."""
+        _say(self._note, problem, warning=True)
+        self.target_box.setEnabled(filled)
+        self.strategy_box.setEnabled(filled)
+
+    @property
+    def note(self) -> str:
+        return self._note.text()
+
+    def raster(self) -> QgsRasterLayer | None:
+        return self.raster_box.currentLayer()
+
+    def target(self) -> str | None:
+        return self.target_box.currentData()
+
+    def strategy(self) -> str | None:
+        return self.strategy_box.currentData()
+
+    def options(self) -> dict[str, Any]:
+        """The advanced fields of a request; None where the engine is to choose."""
+        return {
+            "resolution": self.resolution_box.value() or None,
+            "runs": self.runs_box.value(),
+            "seed": self.seed_box.value(),
+            "min_score": self.score_box.value() or None,
+        }
+
+
+class RunStep(QGroupBox):
+    """Step 3: run, watch, cancel, save."""
+
+    run_wanted = pyqtSignal()
+    cancel_wanted = pyqtSignal()
+    save_wanted = pyqtSignal()
+    python_wanted = pyqtSignal()
+    retry_wanted = pyqtSignal()
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setTitle(self.tr("3  Run"))
+        self.run_button = QPushButton(self.tr("Run on visible extent"))
+        font = self.run_button.font()
+        font.setBold(True)
+        self.run_button.setFont(font)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setMaximumHeight(14)
+        self.cancel_button = QPushButton(self.tr("Cancel"))
+        self._note = _note()
+        self.python_button = QPushButton(self.tr("Choose the engine's Python…"))
+        self.retry_button = QPushButton(self.tr("Try again"))
+        self.save_button = QPushButton(self.tr("Save as…"))
+        progress = QHBoxLayout()
+        progress.addWidget(self.bar, 1)
+        progress.addWidget(self.cancel_button)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.run_button)
+        layout.addLayout(progress)
+        layout.addWidget(self._note)
+        layout.addWidget(self.python_button)
+        layout.addWidget(self.retry_button)
+        layout.addWidget(self.save_button)
+        self.run_button.clicked.connect(lambda: self.run_wanted.emit())
+        self.cancel_button.clicked.connect(lambda: self.cancel_wanted.emit())
+        self.save_button.clicked.connect(lambda: self.save_wanted.emit())
+        self.python_button.clicked.connect(lambda: self.python_wanted.emit())
+        self.retry_button.clicked.connect(lambda: self.retry_wanted.emit())
+
+    def show_state(
+        self, *, missing: str, running: bool, engine_problem: str, note: str, savable: bool
+    ) -> None:
+        """Show whether to run, and if not, what is missing first.
+
+        Parameters
+        ----------
+        missing : str
+            What has to be done before running; empty when nothing is.
+        running : bool
+            A detection is under way.
+        engine_problem : str
+            Why the engine can't be started; empty if it can.
+        note : str
+            The last message of the run, or its result.
+        savable : bool
+            There are detections to save.
+        """
+        self.run_button.setEnabled(not missing and not running)
+        self.run_button.setToolTip(
+            missing or self.tr("Find every object like the example in what the map shows.")
+        )
+        self.bar.setVisible(running)
+        self.cancel_button.setVisible(running)
+        self.python_button.setVisible(bool(engine_problem) and not running)
+        self.retry_button.setVisible(bool(engine_problem) and not running)
+        _say(self._note, note if running else engine_problem or missing or note, warning=bool(engine_problem))
+        self.save_button.setEnabled(savable)
+        self.save_button.setToolTip(
+            self.tr("Save the detections as shapefile or GeoPackage.")
+            if savable
+            else self.tr("There is nothing to save before a run.")
+        )
+
+    def show_progress(self, percent: float | None) -> None:
+        """A share of the way, or None while nothing is known: the bar then only moves."""
+        self.bar.setRange(0, 0 if percent is None else 100)
+        if percent is not None:
+            self.bar.setValue(round(percent))
+
+    @property
+    def note(self) -> str:
+        return self._note.text()
