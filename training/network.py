@@ -1,0 +1,165 @@
+"""The embedded model in training: prompts on parts of the canvas, all four masks, losses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from segment_anything.modeling import Sam
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.embedded import STRIDE, WIDTH, build_embedded
+
+FOCAL_WEIGHT = 20.0  # as SAM: focal to dice 20 to 1
+GROUP_TOKEN = 0
+
+
+@dataclass
+class Prompts:
+    """Prompt sets in canvas pixels: points (P, N, 2), labels (P, N), boxes (P, 4) or None, masks or None."""
+
+    points: Tensor | None
+    labels: Tensor | None
+    boxes: Tensor | None = None
+    masks: Tensor | None = None
+
+
+class SemanticHead(nn.Module):
+    """Light head of the first stage: other, building, vehicle and boundary at stride 4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.ConvTranspose2d(WIDTH, 64, 2, stride=2), nn.GELU(), nn.ConvTranspose2d(64, 4, 2, stride=2)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layers(features)
+
+
+class Trainee(nn.Module):
+    """The model and the head that only training uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sam: Sam = build_embedded()
+        self.head = SemanticHead()
+
+    def freeze_batch_statistics(self) -> None:
+        """Training mode, but batch norms keep their running statistics: batches are one canvas here."""
+        self.train()
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+    def encode(self, images: list[np.ndarray]) -> Tensor:
+        """Embed uint8 images of one size, a multiple of 16."""
+        stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
+        return self.sam.image_encoder((stacked - self.sam.pixel_mean) / self.sam.pixel_std)
+
+    def decode(
+        self, features: Tensor, prompts: Prompts, origin_cells: tuple[int, int] = (0, 0)
+    ) -> tuple[Tensor, Tensor]:
+        """Masks (P, 4, H/4, W/4) and predicted IoU (P, 4) of one image's embedding (1, C, H/16, W/16).
+
+        ``origin_cells`` (row, column) says where on the canvas the image lies;
+        prompts are in canvas pixels.
+        """
+        encoder = self.sam.prompt_encoder
+        cells = features.shape[-2:]
+        row, column = origin_cells
+        origin = (float(column * STRIDE), float(row * STRIDE))
+        some = prompts.points if prompts.points is not None else prompts.boxes
+        sparse = torch.empty(len(some), 0, WIDTH)
+        points = None
+        if prompts.points is not None:
+            points = (prompts.points, prompts.labels)
+            sparse = encoder._embed_points(*points, pad=prompts.boxes is None)
+        if prompts.boxes is not None:
+            sparse = torch.cat([sparse, encoder._embed_boxes(prompts.boxes)], dim=1)
+        if prompts.masks is not None:
+            dense = encoder._embed_masks(prompts.masks)
+        else:
+            dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(len(some), -1, *cells)
+        dense = dense + encoder.prompt_map(encoder.draw(points, prompts.boxes, tuple(cells), origin))
+        pe = encoder.get_dense_pe()[:, :, row : row + cells[0], column : column + cells[1]]
+        return self.sam.mask_decoder.predict_masks(
+            image_embeddings=features,
+            image_pe=pe,
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+        )
+
+
+def shrink(mask: Tensor) -> Tensor:
+    """Masks (P, H, W) as shares at stride 4."""
+    return F.avg_pool2d(mask[:, None], 4)[:, 0]
+
+
+def mask_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Focal plus dice loss, (P, K), of logits (P, K, h, w) against target and weight (P, h, w)."""
+    target, weight = target[:, None], weight[:, None]
+    cross = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
+    share = logits.sigmoid()
+    right = share * target + (1 - share) * (1 - target)
+    area = weight.sum((-2, -1)) + 1e-3
+    focal = ((1 - right) ** 2 * cross * weight).sum((-2, -1)) / area
+    overlap = (share * target * weight).sum((-2, -1))
+    dice = 1 - (2 * overlap + 1) / ((share * weight).sum((-2, -1)) + (target * weight).sum((-2, -1)) + 1)
+    return FOCAL_WEIGHT * focal + dice
+
+
+@torch.no_grad()
+def true_iou(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """IoU (P, K) of the thresholded logits where the weight is above one half."""
+    known = (weight > 0.5)[:, None]
+    predicted, true = (logits > 0) & known, (target > 0.5)[:, None] & known
+    union = (predicted | true).sum((-2, -1))
+    # nothing to find and nothing found is right
+    return torch.where(union > 0, (predicted & true).sum((-2, -1)) / union.clamp(min=1), 1.0)
+
+
+def prompt_loss(
+    logits: Tensor, quality: Tensor, target: Tensor, weight: Tensor, group: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean loss over prompts, and true IoU (P, 4).
+
+    Groups ("all of these") are the first token's task; single objects are that
+    token's and, best of three, the multimask tokens'.
+    """
+    loss = mask_loss(logits, target, weight)
+    iou = true_iou(logits, target, weight)
+    single = 0.7 * loss[:, GROUP_TOKEN] + loss[:, 1:].min(dim=1).values
+    quality_loss = F.mse_loss(quality, iou, reduction="none")
+    # a group's masks of the other tokens are nobody's task, yet their predicted IoU must be honest
+    quality_loss = quality_loss[:, 0] + 0.5 * quality_loss[:, 1:].mean(dim=1)
+    return (torch.where(group, 1.2 * loss[:, GROUP_TOKEN], single) + 2 * quality_loss).mean(), iou
+
+
+def semantic_loss(
+    output: Tensor, kinds: Tensor, boundary: Tensor, weight: Tensor, buildings_only: Tensor
+) -> Tensor:
+    """Loss of the semantic head.
+
+    Parameters
+    ----------
+    output : Tensor
+        (B, 4, h, w): three classes and the boundary.
+    kinds, boundary, weight : Tensor
+        (B, h, w): class, 1 on boundaries between instances, 0 where unknown.
+    buildings_only : Tensor
+        (B,) bool: vehicles are not labelled, "other" means "not a building".
+    """
+    log = F.log_softmax(output[:, :3], dim=1)
+    log_not_building = torch.logsumexp(log[:, [0, 2]], dim=1)
+    chosen = log.gather(1, kinds[:, None])[:, 0]
+    merged = buildings_only[:, None, None] & (kinds == 0)
+    chosen = torch.where(merged, log_not_building, chosen)
+    importance = weight * torch.tensor([1.0, 1.5, 5.0])[kinds]
+    classes = -(chosen * importance).sum() / (importance.sum() + 1e-3)
+    edge = F.binary_cross_entropy_with_logits(
+        output[:, 3], boundary, weight=weight * (1 + 3 * boundary), reduction="sum"
+    ) / (weight.sum() + 1e-3)
+    return classes + 0.5 * edge

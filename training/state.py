@@ -1,0 +1,97 @@
+"""Training state on disk, and the moving average of the weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.network import Trainee
+
+EMA_DECAY = 0.998  # an average over some 500 steps
+
+
+class State:
+    """Everything that a resumed training needs.
+
+    Parameters
+    ----------
+    seed : int
+        Seeds weights and draws.
+    """
+
+    def __init__(self, seed: int = 0):
+        torch.manual_seed(seed)
+        self.model = Trainee()
+        self.rng = np.random.default_rng(seed)
+        self.step = 0
+        self.elapsed_s = 0.0
+        self.ema: dict[str, Tensor] = self._weights()
+        self.optimizer = make_optimizer(self.model)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: value.detach().clone() for name, value in self.model.sam.state_dict().items()}
+
+    def restart_average(self) -> None:
+        """Forget the average: after a stage whose weights would spoil it."""
+        self.ema = self._weights()
+
+    @torch.no_grad()
+    def average(self) -> None:
+        """Move the average towards the current weights."""
+        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
+        for name, value in self.model.sam.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.ema[name].lerp_(value, 1 - decay)
+            else:
+                self.ema[name].copy_(value)
+
+    def averaged(self) -> Trainee:
+        """A copy of the model with the averaged weights, in evaluation mode."""
+        model = Trainee()
+        model.load_state_dict(self.model.state_dict())
+        model.sam.load_state_dict(self.ema)
+        return model.eval()
+
+    def save(self, path: Path) -> None:
+        """Write the state; a half-written file never has the final name."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stored = {
+            "model": self.model.state_dict(),
+            "ema": self.ema,
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "elapsed_s": self.elapsed_s,
+            "rng": self.rng.bit_generator.state,
+        }
+        part = path.with_suffix(".part")
+        torch.save(stored, part)
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> State:
+        """Read a state that ``save`` wrote."""
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        state = cls()
+        state.model.load_state_dict(stored["model"])
+        state.ema = stored["ema"]
+        state.optimizer.load_state_dict(stored["optimizer"])
+        state.step, state.elapsed_s = stored["step"], stored["elapsed_s"]
+        state.rng.bit_generator.state = stored["rng"]
+        return state
+
+
+def make_optimizer(model: Trainee) -> torch.optim.AdamW:
+    """AdamW; the encoder, which had its own stage, goes slower (``pace``)."""
+    encoder = list(model.sam.image_encoder.parameters())
+    decoder = list(model.sam.prompt_encoder.parameters()) + list(model.sam.mask_decoder.parameters())
+    return torch.optim.AdamW(
+        [
+            {"params": encoder, "pace": 0.5, "weight_decay": 0.02},
+            {"params": decoder, "pace": 1.0, "weight_decay": 0.01},
+            {"params": list(model.head.parameters()), "pace": 1.0, "weight_decay": 0.01},
+        ],
+        lr=1e-3,
+    )

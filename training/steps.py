@@ -1,0 +1,186 @@
+"""The three kinds of training step, each from a random draw to a loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from training.cache import HELD_OUT_SEED
+from training.canvases import canvas_task, make_stitched
+from training.network import Trainee, prompt_loss, semantic_loss
+from training.plates import Plate, ScenePlates, load_boxes, load_footprints, split_plate
+from training.prompting import crop_task
+from training.scenes import BUILDING, VEHICLE
+from training.views import View, cut_view, orient, random_scale, recolor
+
+CROP = 256
+CANVAS_SHAPES = ((512, 640), (512, 640), (512, 768), (640, 512), (448, 736))
+LARGE_SHAPES = ((1024, 1024), (768, 1024), (1024, 768))
+
+
+@dataclass
+class Data:
+    """Where training draws from; real plates may be missing."""
+
+    scenes: ScenePlates
+    footprints: list[Plate]
+    boxes: list[Plate]
+    pseudo: list[Plate]
+
+    @classmethod
+    def open(cls, scenes: Path, real: Path | None, pseudo: list[Plate] | None = None) -> Data:
+        """Synthetic scenes of a cache and, where there is one, the real data's training part."""
+        there = real is not None and real.exists()
+        footprints = [split_plate(plate)[0] for plate in load_footprints(real)] if there else []
+        boxes = load_boxes(real / "estonia") if there else []
+        return cls(ScenePlates(scenes, 0, HELD_OUT_SEED), footprints, boxes, pseudo or [])
+
+    def draw(self, rng: np.random.Generator, real_share: float) -> Plate:
+        """A labelled plate: synthetic, or real with footprints or with pseudo-masks."""
+        if (self.footprints or self.pseudo) and rng.random() < real_share:
+            if self.pseudo and (not self.footprints or rng.random() < 0.5):
+                return self.pseudo[rng.integers(len(self.pseudo))]
+            return self.footprints[rng.integers(len(self.footprints))]
+        return self.scenes.draw(rng)
+
+
+@dataclass
+class Outcome:
+    """What a step tells: its loss and, for the log, named IoUs."""
+
+    loss: torch.Tensor
+    figures: dict[str, float]
+
+
+def random_view(rng: np.random.Generator, plate: Plate, size: int, least: float, most: float) -> View:
+    """A square view with a random object in it, ``least`` to ``most`` pixels long, turned and recoloured."""
+    boxes = plate.instance_boxes()
+    height, width = plate.image.shape[:2]
+    usable = [i for i in boxes if boxes[i][4] >= 12]
+    if usable:
+        kinds = plate.kinds[usable]
+        kind = rng.choice(np.unique(kinds))
+        x0, y0, x1, y1, _ = boxes[int(rng.choice(np.array(usable)[kinds == kind]))]
+        scale = random_scale(rng, max(x1 - x0, y1 - y0, 4), least, most)
+        centre = rng.uniform([x0, y0], [x1, y1])
+    else:
+        scale, centre = float(np.exp(rng.uniform(-0.5, 0.7))), rng.uniform([0, 0], [width, height])
+    scale = max(scale, size / min(height, width))
+    corner = centre - rng.uniform(0.2, 0.8, 2) * size / scale
+    corner = np.clip(corner, 0, np.maximum([width, height] - np.array(size / scale), 0))
+    view = orient(cut_view(plate, scale, *corner, size, size), int(rng.integers(4)), bool(rng.random() < 0.5))
+    view.image = recolor(rng)(view.image)
+    return view
+
+
+def semantic_targets(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Class, boundary between instances, and weight at stride 4."""
+    ids = view.instances
+    edge = np.zeros(ids.shape, np.uint8)
+    edge[:, 1:] |= ids[:, 1:] != ids[:, :-1]
+    edge[1:] |= ids[1:] != ids[:-1]
+    boundary = cv2.dilate(edge, np.ones((4, 4), np.uint8))[2::4, 2::4]
+    kinds = view.kinds[ids][2::4, 2::4].astype(np.int64)
+    return kinds, boundary.astype(np.float32), (~view.unknown[2::4, 2::4]).astype(np.float32)
+
+
+def _semantic(model: Trainee, features: torch.Tensor, views: list[View]) -> Outcome:
+    targets = [semantic_targets(view) for view in views]
+    kinds, boundary, weight = (torch.from_numpy(np.stack(part)) for part in zip(*targets))
+    only = torch.tensor([not view.synthetic and view.labelled == (BUILDING,) for view in views])
+    output = model.head(features)
+    loss = semantic_loss(output, kinds, boundary, weight, only)
+    found, known = output[:, :3].argmax(1), weight > 0
+    figures = {}
+    for name, kind, chosen in (
+        ("building", BUILDING, ~only), ("vehicle", VEHICLE, ~only), ("real building", BUILDING, only),
+    ):  # fmt: skip
+        a, b = (
+            (found == kind) & known & chosen[:, None, None],
+            (kinds == kind) & known & chosen[:, None, None],
+        )
+        if b.any():
+            figures[f"semantic {name}"] = float((a & b).sum() / (a | b).sum())
+    return Outcome(loss, figures)
+
+
+def semantic_step(model: Trainee, data: Data, rng: np.random.Generator, batch: int = 8) -> Outcome:
+    """Classes and boundaries on crops of all plates: what the encoder needs first."""
+    views = []
+    for _ in range(batch):
+        if data.boxes and rng.random() < 0.15:
+            plate = data.boxes[rng.integers(len(data.boxes))]
+        else:
+            plate = data.draw(rng, 0.35)
+        views.append(random_view(rng, plate, CROP, 20, 160))
+    return _semantic(model, model.encode([view.image for view in views]), views)
+
+
+def crop_step(
+    model: Trainee, data: Data, rng: np.random.Generator, batch: int = 4, prompts: int = 5
+) -> Outcome:
+    """Clicks and boxes on crops, each at a random place of the canvas."""
+    views = [random_view(rng, data.draw(rng, 0.4), CROP, 24, 200) for _ in range(batch)]
+    features = model.encode([view.image for view in views])
+    semantic = _semantic(model, features, views)
+    losses, figures = [0.3 * semantic.loss], dict(semantic.figures)
+    for i, view in enumerate(views):
+        task = crop_task(rng, view, prompts)
+        if task is None:
+            continue
+        cells = CROP // 16
+        origin = (int(rng.integers(65 - cells)), int(rng.integers(65 - cells)))
+        shift = np.array([origin[1], origin[0]], np.float32) * 16
+        task.points += shift
+        task.boxes += np.concatenate([shift, shift])
+        kind = "synthetic" if view.synthetic else "real"
+        losses.append(_decode(model, features[i : i + 1], task, figures, f"crop {kind}", origin) / batch)
+    return Outcome(sum(losses), figures)
+
+
+def canvas_step(
+    model: Trainee,
+    data: Data,
+    rng: np.random.Generator,
+    large: bool = False,
+    groups: int = 3,
+    singles: int = 2,
+) -> Outcome:
+    """Runs on a whole stitched canvas, as the pipeline makes them."""
+    shapes = LARGE_SHAPES if large else CANVAS_SHAPES
+    stitched = None
+    while stitched is None:
+        plate = data.draw(rng, 0.5)
+        if plate.labelled:
+            kind = int(rng.choice(plate.labelled))
+            stitched = make_stitched(rng, plate, kind, *shapes[rng.integers(len(shapes))])
+    task = canvas_task(rng, stitched, groups, singles)
+    figures: dict[str, float] = {}
+    name = (
+        f"canvas {'synthetic' if plate.synthetic else 'real'} {'building' if kind == BUILDING else 'vehicle'}"
+    )
+    features = model.encode([stitched.canvas.image])
+    return Outcome(_decode(model, features, task, figures, name), figures)
+
+
+def _decode(
+    model: Trainee, features, task, figures: dict[str, float], name: str, origin=(0, 0)
+) -> torch.Tensor:
+    """Loss of all prompts of a task; adds the mean IoUs to ``figures``."""
+    total, count = 0.0, 0
+    for rows, prompts, target, weight, group in task.parts():
+        logits, quality = model.decode(features, prompts, origin)
+        loss, iou = prompt_loss(logits, quality, target, weight, group)
+        total, count = total + loss * len(rows), count + len(rows)
+        if group.any():
+            figures[f"{name} group"] = iou[group, 0].mean().item()
+            figures["iou error group"] = (quality[group, 0] - iou[group, 0]).abs().mean().item()
+        if (~group).any():
+            figures[f"{name} single"] = iou[~group, 0].mean().item()
+            figures[f"{name} best"] = iou[~group, 1:].max(dim=1).values.mean().item()
+            figures["iou error single"] = (quality[~group] - iou[~group]).abs().mean().item()
+    return total / max(count, 1)

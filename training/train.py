@@ -1,0 +1,162 @@
+"""Train the embedded model on a processor.
+
+``python -m training.train --minutes 100`` starts or, where its folder holds a
+checkpoint, goes on. Stages: first the encoder under a light semantic head,
+then everything on crops and stitched canvases.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import time
+from collections import defaultdict
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import cv2
+import numpy as np
+import torch
+
+from training import cache
+from training.plates import REAL_DATA
+from training.state import State
+from training.steps import Data, Outcome, canvas_step, crop_step, semantic_step
+from training.validate import report, validation_set
+
+RUNS = Path(__file__).resolve().parent.parent / "build" / "training" / "runs"
+WARM_UP_STEPS = 60
+CLIP = 1.0
+
+
+def learning_rate(base: float, step: int, share: float) -> float:
+    """Warm-up over steps, then half a cosine over the share (0 to 1) of the time that is gone."""
+    return (
+        base * min(1.0, (step + 1) / WARM_UP_STEPS) * (0.5 * (1 + math.cos(math.pi * min(share, 1.0))) + 0.01)
+    )
+
+
+def update(state: State, outcome: Outcome, rate: float) -> None:
+    """One optimiser step; a step whose gradient is not finite is left out."""
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate * group["pace"]
+    state.optimizer.zero_grad(set_to_none=True)
+    outcome.loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), CLIP)
+    if torch.isfinite(norm):
+        state.optimizer.step()
+    state.step += 1
+    state.average()
+
+
+class Log:
+    """Running means of the figures, printed now and then."""
+
+    def __init__(self, every: int = 50):
+        self.every = every
+        self.values: dict[str, list[float]] = defaultdict(list)
+        self.started = time.monotonic()
+
+    def add(self, state: State, outcome: Outcome) -> None:
+        self.values["loss"].append(outcome.loss.item())
+        for name, value in outcome.figures.items():
+            self.values[name].append(value)
+        if state.step % self.every == 0:
+            pace = (time.monotonic() - self.started) / self.every
+            means = ", ".join(f"{name} {np.mean(values):.3f}" for name, values in sorted(self.values.items()))
+            print(
+                f"step {state.step} at {state.elapsed_s / 60:.1f} min ({pace:.2f} s/step): {means}",
+                flush=True,
+            )
+            self.values.clear()
+            self.started = time.monotonic()
+
+
+def one_step(state: State, data: Data, stage: str, arguments: argparse.Namespace) -> Outcome:
+    """Draw and evaluate one step of a stage."""
+    if stage == "semantic":
+        state.model.train()
+        return semantic_step(state.model, data, state.rng)
+    state.model.freeze_batch_statistics()
+    if state.rng.random() < arguments.canvas_share:
+        large = state.rng.random() < arguments.large_share
+        return canvas_step(state.model, data, state.rng, large)
+    return crop_step(state.model, data, state.rng)
+
+
+def train(arguments: argparse.Namespace) -> State:
+    """Train until the time is used up; gives the final state."""
+    checkpoint = arguments.run / "last.pt"
+    state = State.load(checkpoint) if checkpoint.exists() else State(arguments.seed)
+    pseudo = []
+    if arguments.pseudo is not None:
+        from training.pseudo import load_pseudo
+
+        pseudo = load_pseudo(arguments.pseudo, arguments.real)
+    data = Data.open(arguments.scenes, arguments.real, pseudo)
+    held_out = validation_set(arguments.scenes, arguments.real)
+    log, semantic_s = Log(), arguments.semantic_minutes * 60
+    budget_s = arguments.minutes * 60
+    last_saved = last_validated = state.elapsed_s
+    stage_start = state.step if state.elapsed_s < semantic_s else 0
+    while state.elapsed_s < budget_s and (arguments.steps is None or state.step < arguments.steps):
+        begun = time.monotonic()
+        first = state.elapsed_s < semantic_s
+        if first:
+            share, base = 0.9 * state.elapsed_s / semantic_s, arguments.semantic_rate
+        else:
+            share, base = (state.elapsed_s - semantic_s) / (budget_s - semantic_s), arguments.rate
+        outcome = one_step(state, data, "semantic" if first else "everything", arguments)
+        update(state, outcome, learning_rate(base, state.step - stage_start, share))
+        state.elapsed_s += time.monotonic() - begun
+        log.add(state, outcome)
+        if first and state.elapsed_s >= semantic_s:
+            stage_start = state.step
+            state.restart_average()
+            print(f"step {state.step}: everything from here on", flush=True)
+            last_saved = -math.inf
+        if state.elapsed_s - last_saved > arguments.save_minutes * 60:
+            state.save(checkpoint)
+            last_saved = state.elapsed_s
+        if not first and state.elapsed_s - last_validated > arguments.validate_minutes * 60:
+            print(f"step {state.step} validation: {report(state.averaged(), held_out)}", flush=True)
+            last_validated = state.elapsed_s
+    state.save(checkpoint)
+    print(f"step {state.step} validation: {report(state.averaged(), held_out)}", flush=True)
+    return state
+
+
+def parser() -> argparse.ArgumentParser:
+    """Command line of the training."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--run", type=Path, default=RUNS / "main", help="folder of the checkpoint")
+    options.add_argument("--scenes", type=Path, default=cache.FOLDER)
+    options.add_argument("--real", type=Path, default=REAL_DATA, help="real data; may be missing")
+    options.add_argument(
+        "--pseudo", type=Path, help="folder with pseudo-masks for the tiles that have boxes only"
+    )
+    options.add_argument("--minutes", type=float, default=100)
+    options.add_argument("--steps", type=int, help="stop at this step, if the time lasts")
+    options.add_argument("--semantic-minutes", type=float, default=9)
+    options.add_argument("--semantic-rate", type=float, default=2e-3)
+    options.add_argument("--rate", type=float, default=8e-4)
+    options.add_argument("--canvas-share", type=float, default=0.55)
+    options.add_argument("--large-share", type=float, default=0.1)
+    options.add_argument("--save-minutes", type=float, default=3)
+    options.add_argument("--validate-minutes", type=float, default=10)
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--seed", type=int, default=0)
+    return options
+
+
+def main() -> None:
+    arguments = parser().parse_args()
+    torch.set_num_threads(arguments.threads)
+    cv2.setNumThreads(1)
+    train(arguments)
+
+
+if __name__ == "__main__":
+    main()
