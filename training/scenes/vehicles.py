@@ -28,6 +28,7 @@ class Vehicle:
     kind: str
     length_m: float
     width_m: float
+    instance: int = 0
 
 
 def choose_vehicle(rng: np.random.Generator, centre, angle: float, trucks: float = 0.06) -> Vehicle:
@@ -74,8 +75,8 @@ def _place(vehicle: Vehicle, shape_m: np.ndarray, gsd_m: float) -> np.ndarray:
     return np.asarray(shape_m) @ np.array([[c, s], [-s, c]]) / gsd_m + vehicle.centre
 
 
-def paint_vehicle(painter: Painter, vehicle: Vehicle, sun_px: np.ndarray, shadow: float) -> int:
-    """Draw a vehicle with its shadow and label it; gives its instance id (0: outside)."""
+def paint_vehicle(painter: Painter, vehicle: Vehicle, sun_px: np.ndarray, shadow: float) -> None:
+    """Draw a vehicle with its shadow and label it."""
     rng, gsd = painter.rng, painter.gsd_m
     body = outline(vehicle, gsd)
     tall = {"truck": 3.2, "bus": 3.0, "van": 2.1}.get(vehicle.kind, 1.45)
@@ -89,7 +90,7 @@ def paint_vehicle(painter: Painter, vehicle: Vehicle, sun_px: np.ndarray, shadow
     painter.fill([body], color * rng.uniform(0.82, 0.95), 2, "grain")
     draw = {"truck": _truck, "bus": _bus, "van": _van}.get(vehicle.kind, _car)
     draw(painter, vehicle, color, sun_px / (np.hypot(*sun_px) + 1e-6))
-    return painter.label([body], VEHICLE)
+    vehicle.instance = painter.label([body], VEHICLE)
 
 
 def _box(start: float, end: float, across: float, vehicle: Vehicle) -> np.ndarray:
