@@ -18,7 +18,7 @@ def read_polygons(path: str | Path, target: str | None = None) -> gpd.GeoDataFra
         raise InputError(f"There is no file {path}. Check the path.")
     try:
         table = gpd.read_file(path)
-    except (DataSourceError, DataLayerError, ValueError) as error:
+    except (DataSourceError, DataLayerError, ValueError, IndexError) as error:  # the last for folders
         raise InputError(f"No polygons can be read from {path}. Give a vector file.") from error
     if "geometry" not in table:
         raise InputError(f"{path} holds no polygons.")

@@ -68,7 +68,7 @@ def read_example(path: str | Path, raster: Raster) -> Example:
         raise InputError(f"There is no file {path}. Check the path of the example.")
     try:
         table = gpd.read_file(path)
-    except (DataSourceError, DataLayerError, ValueError) as error:
+    except (DataSourceError, DataLayerError, ValueError, IndexError) as error:  # the last for folders
         raise InputError(f"No polygons can be read from {path}. Give a vector file.") from error
     geometries = [] if "geometry" not in table else [g for g in table.geometry if g is not None]
     polygons = [p for g in geometries for p in _polygons_of(g)]

@@ -117,10 +117,10 @@ class Raster:
         """From working pixels of ``resolution`` metres to map coordinates."""
         return self.map_from_px * self.px_from_work(resolution)
 
-    def size_work(self, resolution: float) -> tuple[int, int]:
+    def size_work(self, resolution: float, whole=math.ceil) -> tuple[int, int]:
         """Width and height of the raster in working pixels, a part counting as one."""
         x, y = self.px_from_work(resolution).__invert__() * (self.width, self.height)
-        return math.ceil(round(x, 6)), math.ceil(round(y, 6))
+        return whole(round(x, 6)), whole(round(y, 6))
 
     def read(
         self,
@@ -149,7 +149,9 @@ class Raster:
         """
         image = np.zeros((height, width, 3), np.uint8)
         valid = np.zeros((height, width), bool)
-        across, down = self.size_work(resolution)
+        # A part of a working pixel at the far border is left out: rasterio would cut the window
+        # to the raster and squeeze all of it by that part.
+        across, down = self.size_work(resolution, math.floor)
         x0, y0 = max(x_work, 0), max(y_work, 0)
         x1, y1 = min(x_work + width, across), min(y_work + height, down)
         if x0 >= x1 or y0 >= y1:

@@ -16,7 +16,7 @@ NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_400_000)  # half a metre per pixel
 def make_raster(tmp_path):
     """Write an array of shape (H, W) or (bands, H, W) as a GeoTIFF; gives its path."""
 
-    def make(array, name="raster.tif", *, transform=NORTH_UP, crs=UTM, alpha=None, colormap=None, **profile):
+    def make(array, name="raster.tif", *, transform=NORTH_UP, crs=UTM, colormap=None, **profile):
         array = np.atleast_3d(array.T).T if array.ndim == 2 else array
         path = tmp_path / name
         bands, height, width = array.shape
@@ -31,11 +31,6 @@ def make_raster(tmp_path):
         }
         with rasterio.open(path, "w", **settings | profile) as dataset:
             dataset.write(array)
-            if alpha is not None:
-                dataset.colorinterp = [
-                    rasterio.enums.ColorInterp.alpha if band == alpha else interpretation
-                    for band, interpretation in enumerate(dataset.colorinterp, start=1)
-                ]
             if colormap is not None:
                 dataset.write_colormap(1, colormap)
         return path
@@ -59,6 +54,7 @@ def write_polygons(tmp_path):
 def embedded_sam():
     """The embedded architecture with random weights."""
     import torch
+
     from core.embedded import build_embedded
 
     torch.manual_seed(0)

@@ -64,7 +64,9 @@ def test_the_copies_show_all_eight_orientations():
     shown = {canvas.image[top : top + side, :side].tobytes() for top in range(0, 8 * side, side)}
     assert len(shown) == 8
     assert {tuple(map[:6]) for _, _, map in orientations(side)} == {
-        tuple(np.round((type(c.canvas_from_example).translation(0, -i * side) * c.canvas_from_example)[:6], 9))
+        tuple(
+            np.round((type(c.canvas_from_example).translation(0, -i * side) * c.canvas_from_example)[:6], 9)
+        )
         for i, c in enumerate(canvas.copies)
     }
 

@@ -30,7 +30,7 @@ def whole(grid):
 def cuts(intervals):
     """Sorted distinct intervals, checked to follow each other without gap or overlap."""
     ordered = sorted(set(intervals))
-    for (_, end), (start, _) in zip(ordered, ordered[1:]):  # noqa: B905
+    for (_, end), (start, _) in zip(ordered, ordered[1:]):
         assert end == start
     return ordered[0][0], ordered[-1][1]
 
