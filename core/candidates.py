@@ -17,7 +17,8 @@ from .sam import LOGIT_STRIDE, Decoded, Embedding
 
 KEPT_SHARE = 0.3  # of the runs, the most confident ones
 CUT = 0.5  # of the example's own vote: where a pixel of the query counts as found
-STABILITY_OFFSET = 0.1  # of the example's own vote, what the cut is raised by to see which pixels stay
+LEAST_VOTE = 0.2  # a vote that does not find the example itself is not blown up beyond this
+STABILITY_OFFSET = 0.1  # what the cut is raised by to see which pixels stay
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +28,10 @@ class Vote:
     Attributes
     ----------
     share : ndarray of float32, shape (h, w)
-        Confidence-weighted mean probability, 0 to 1.
+        Confidence-weighted mean probability as a share of ``on_example``, 0 to 1:
+        1 is as sure as the example itself.
     on_example : float
-        The same inside the example: what a certain pixel reaches in this image.
+        Mean vote inside the example, before it became the measure of ``share``.
     found : ndarray of bool, shape (h, w)
         Pixels above the cut, smoothed.
     similarity : ndarray of float32, shape (h, w)
@@ -44,13 +46,10 @@ class Vote:
     similarity: np.ndarray
     iou_pred: float
 
-    @property
-    def cut(self) -> float:
-        return CUT * self.on_example
 
-    def stable(self, share: np.ndarray) -> int:
-        """How many of these pixels would still be found if the cut were raised a little."""
-        return int((share > self.cut + STABILITY_OFFSET * self.on_example).sum())
+def stable(share: np.ndarray) -> int:
+    """How many of these pixels would still be found if the cut were raised a little."""
+    return int((share > CUT + STABILITY_OFFSET).sum())
 
 
 def recovery(logits: np.ndarray, canvas: Canvas) -> np.ndarray:
@@ -91,12 +90,13 @@ def combine(decoded: Decoded, embedding: Embedding, canvas: Canvas, smooth_px: i
     shape = canvas.image.shape[:2]
     share = _to_canvas_grid(coarse, shape, LOGIT_STRIDE)
     on_example = float(share[canvas.example].mean())
-    share = np.where(canvas.query, share, 0)
-    tile = np.ascontiguousarray(canvas.tile_part(share))
+    # Relative to the example, so that one cut serves all images and no tile depends on another.
+    relative = np.where(canvas.query, np.clip(share / max(on_example, LEAST_VOTE), 0, 1), 0)
+    tile = np.ascontiguousarray(canvas.tile_part(relative))
     return Vote(
         share=tile,
         on_example=on_example,
-        found=_smooth(tile > CUT * on_example, smooth_px),
+        found=_smooth(tile > CUT, smooth_px) & canvas.tile_part(canvas.query),  # closing fills nodata too
         similarity=np.ascontiguousarray(canvas.tile_part(_similarity(embedding, canvas))),
         iou_pred=float(iou_pred[kept].mean()),
     )

@@ -17,7 +17,8 @@ def read_polygons(path: str | Path, target: str | None = None) -> gpd.GeoDataFra
     if not Path(path).exists():
         raise InputError(f"There is no file {path}. Check the path.")
     try:
-        table = gpd.read_file(path)
+        parquet = Path(path).suffix.lower() == ".parquet"
+        table = gpd.read_parquet(path) if parquet else gpd.read_file(path)
     except (DataSourceError, DataLayerError, ValueError, IndexError) as error:  # the last for folders
         raise InputError(f"No polygons can be read from {path}. Give a vector file.") from error
     if "geometry" not in table:

@@ -12,10 +12,6 @@ import dataclasses
 import math
 from collections.abc import Iterator
 
-import shapely
-from affine import Affine
-from shapely.affinity import affine_transform
-
 from .canvas import SIDE, STEP
 
 LEAST_OVERLAP, MOST_OVERLAP = 64, 256  # canvas pixels
@@ -101,15 +97,8 @@ class Grid:
             spans.append((start, slice(first, last)))
         return spans
 
-    def tiles(self, extent_map: shapely.Geometry, map_from_work: Affine) -> Iterator[Tile]:
-        """Tiles whose cell meets the extent widened by one example, row by row.
-
-        Widened, so that an object that reaches out of the extent is found whole.
-        """
-        extent_work = affine_transform(extent_map, (~map_from_work).to_shapely())
-        wanted = extent_work.buffer(self.example_px, join_style="mitre")
+    def tiles(self) -> Iterator[Tile]:
+        """All tiles, row by row."""
         for row, (y, rows) in enumerate(self._spans(self.raster_height, self.tile_height)):
             for column, (x, columns) in enumerate(self._spans(self.raster_width, self.tile_width)):
-                tile = Tile(row, column, x, y, (rows, columns))
-                if wanted.intersects(shapely.box(*tile.cell_work)):
-                    yield tile
+                yield Tile(row, column, x, y, (rows, columns))

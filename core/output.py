@@ -17,7 +17,7 @@ from rasterio.windows import transform as window_transform
 from .errors import InputError
 from .raster import Raster
 
-DRIVERS = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".geojson": "GeoJSON"}
+DRIVERS = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".geojson": "GeoJSON", ".parquet": "Parquet"}
 SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
 
 
@@ -45,7 +45,7 @@ def check_writable(path: str | Path, endings: tuple[str, ...] = tuple(DRIVERS)) 
 
 
 def write_table(table: gpd.GeoDataFrame, path: str | Path) -> None:
-    """Write detections as GeoPackage, shapefile or GeoJSON, by the path's ending.
+    """Write detections as GeoPackage, shapefile, GeoJSON or GeoParquet, by the path's ending.
 
     The files are written beside their place and then moved, so that a failure
     leaves what was there before.
@@ -56,7 +56,10 @@ def write_table(table: gpd.GeoDataFrame, path: str | Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".exemplar-") as folder:
         draft = Path(folder) / path.name
         try:
-            table.to_file(draft, driver=driver, engine="pyogrio", geometry_type="Polygon", **options)
+            if driver == "Parquet":
+                table.to_parquet(draft, index=False)
+            else:
+                table.to_file(draft, driver=driver, engine="pyogrio", geometry_type="Polygon", **options)
         except (DataSourceError, OSError) as error:
             raise InputError(f"{path} could not be written: {error}.") from error
         _move_all(Path(folder), path)

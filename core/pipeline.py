@@ -14,6 +14,7 @@ from contextlib import ExitStack
 import geopandas as gpd
 import numpy as np
 import shapely
+from shapely.affinity import affine_transform
 
 from . import candidates, output, vectorize
 from .canvas import Crop, stitch
@@ -28,7 +29,7 @@ from .targets import Target, target_named
 
 Progress = Callable[[float, str], None]
 
-SCORE_SHARE = 0.6  # default least score, as a share of the vote that the example itself gets
+MIN_SCORE = 0.6  # the default: scores are relative to the example's own vote
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,23 +102,16 @@ def detect(
             segmenter = Segmenter.load(request.model, request.checkpoint, request.device)
         job = _Job(request, query, crops, resolution, segmenter, strategy, target, cancelled)
         grid = Grid(*query.size_work(resolution), crops[0].image.shape[0], example.longer_side_m / resolution)
-        tiles = list(grid.tiles(extent, query.map_from_work(resolution)))
-        pieces, on_example = [], []
-        for number, tile in enumerate(tiles):
-            progress(number / len(tiles), f"tile {number + 1} of {len(tiles)}")
-            if (vote := _vote(job, grid, tile)) is not None:
-                pieces += vectorize.trace(vote, tile.cell_tile, tile.x_work, tile.y_work)
-                on_example.append(vote.on_example)
-        min_score = request.min_score
-        if min_score is None:
-            min_score = SCORE_SHARE * float(np.mean(on_example)) if on_example else 0.0
-        found = _detections(job, pieces, example, extent)
+        extent_work = affine_transform(extent, (~query.map_from_work(resolution)).to_shapely())
+        objects, tiles = _search(job, grid, extent_work, example, progress)
+        found = _detections(job, objects, example, extent)
+        min_score = MIN_SCORE if request.min_score is None else request.min_score
         kept = found[found["score"] >= min_score].reset_index(drop=True)
         if cancelled():
             raise CancelledError
         progress(1.0, "writing")
         _write(request, kept, found, query, extent)
-    return Summary(request.output, len(kept), time.monotonic() - started, resolution, min_score, len(tiles))
+    return Summary(request.output, len(kept), time.monotonic() - started, resolution, min_score, tiles)
 
 
 def _check(request: DetectRequest) -> None:
@@ -156,6 +150,41 @@ def _extent(request: DetectRequest, query: Raster) -> shapely.Polygon:
     return extent
 
 
+def _search(
+    job: _Job, grid: Grid, extent_work: shapely.Polygon, example: Example, progress: Progress
+) -> tuple[list[vectorize.Piece], int]:
+    """Segment the tiles that the extent needs; gives whole objects, and how many tiles it took.
+
+    An object that reaches out of the tiles segmented so far calls for the next
+    ones, until it is whole or too large to be a detection. So two overlapping
+    extents give the same polygons where both look.
+    """
+    tiles = list(grid.tiles())
+    cells = shapely.STRtree([shapely.box(*tile.cell_work) for tile in tiles])
+    largest = job.target.area_ratio[1] * example.area_m2 / job.resolution**2
+    wanted = set(cells.query(extent_work, predicate="intersects").tolist())
+    done: set[int] = set()
+    pieces: list[vectorize.Piece] = []
+    objects: list[vectorize.Piece] = []
+    while wanted:
+        total = len(done) + len(wanted)
+        for index in sorted(wanted):
+            progress(len(done) / total, f"tile {len(done) + 1} of {total}")
+            tile = tiles[index]
+            if (vote := _vote(job, grid, tile)) is not None:
+                pieces += vectorize.trace(vote, tile.cell_tile, tile.x_work, tile.y_work)
+            done.add(index)
+        objects = vectorize.merge(pieces)
+        reaching = [
+            found.polygon_work
+            for found in objects
+            if found.pixels <= largest and found.polygon_work.intersects(extent_work)
+        ]
+        near = cells.query(np.array(reaching, dtype=object), predicate="intersects")[1]
+        wanted = set(near.tolist()) - done
+    return objects, len(done)
+
+
 def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
     """Segment one tile; None where it holds no data."""
     image, valid = job.query.read(tile.x_work, tile.y_work, grid.tile_width, grid.tile_height, job.resolution)
@@ -172,13 +201,13 @@ def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
 
 
 def _detections(
-    job: _Job, pieces: list[vectorize.Piece], example: Example, extent: shapely.Polygon
+    job: _Job, objects: list[vectorize.Piece], example: Example, extent: shapely.Polygon
 ) -> gpd.GeoDataFrame:
     """All candidates on the extent that are of a size with the example."""
     query = job.query
     example_work = example.area_m2 / job.resolution**2
     table = vectorize.to_table(
-        vectorize.merge(pieces),
+        objects,
         query.map_from_work(job.resolution),
         query.crs,
         largest_hole_work=job.target.largest_hole * example_work,

@@ -21,7 +21,7 @@ from scipy.sparse.csgraph import connected_components
 from shapely import Polygon
 from shapely.affinity import affine_transform
 
-from . import metres
+from . import candidates, metres
 from .candidates import Vote
 
 SIMPLIFY_WORK = 0.5  # working pixels: outlines move by no more
@@ -108,7 +108,7 @@ def trace(vote: Vote, cell_tile: tuple[slice, slice], x_work: int, y_work: int) 
                 float(share.sum()),
                 float(vote.similarity[in_tile][region].sum()),
                 vote.iou_pred * pixels,
-                vote.stable(share),
+                candidates.stable(share),
             )
         )
     return pieces
