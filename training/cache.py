@@ -45,14 +45,14 @@ def save_scene(path: Path, scene: Scene) -> None:
     part.replace(path)
 
 
-def fill_cache(folder: Path, seeds: range) -> int:
+def fill_cache(folder: Path, seeds: range, size: int = 512) -> int:
     """Draw the scenes that are missing; gives how many were drawn."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = 0
     for seed in seeds:
         path = scene_path(folder, seed)
         if not path.exists():
-            save_scene(path, make_scene(seed))
+            save_scene(path, make_scene(seed, size))
             drawn += 1
     return drawn
 
@@ -62,11 +62,14 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=600)
+    parser.add_argument("--size", type=int, default=512, help="side of a scene in pixels")
     parser.add_argument("--held-out", type=int, default=24, help="scenes for validation")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     drawn = fill_cache(arguments.folder, range(HELD_OUT_SEED, HELD_OUT_SEED + arguments.held_out))
-    drawn += fill_cache(arguments.folder, range(arguments.first, arguments.first + arguments.count))
+    drawn += fill_cache(
+        arguments.folder, range(arguments.first, arguments.first + arguments.count), arguments.size
+    )
     print(f"{drawn} scenes drawn into {arguments.folder}")
 
 

@@ -99,7 +99,8 @@ def scene_plate(path: Path) -> Plate:
     return Plate(scene.image, scene.instances, scene.kinds, (BUILDING, VEHICLE))
 
 
-def _read_picture(path: Path) -> tuple[np.ndarray, rasterio.Affine]:
+def read_picture(path: Path) -> tuple[np.ndarray, rasterio.Affine]:
+    """Picture (H, W, 3) and georeference of a raster."""
     with rasterio.open(path) as raster:
         return np.ascontiguousarray(raster.read([1, 2, 3]).transpose(1, 2, 0)), raster.transform
 
@@ -111,7 +112,7 @@ def load_footprints(folder: Path) -> list[Plate]:
         truth = path.with_name(path.stem + "_truth.gpkg")
         if not truth.exists():
             continue
-        image, transform = _read_picture(path)
+        image, transform = read_picture(path)
         table = gpd.read_file(truth)
         shapes = [(geometry, i + 1) for i, geometry in enumerate(table.geometry)]
         instances = rasterize(shapes, image.shape[:2], transform=transform, dtype="int32")
@@ -131,13 +132,13 @@ def load_boxes(folder: Path) -> list[Plate]:
         table_path = path.with_name(path.stem + "_boxes.gpkg")
         if not table_path.exists():
             continue
-        image, transform = _read_picture(path)
+        image, transform = read_picture(path)
         table = gpd.read_file(table_path)
         unknown = np.zeros(image.shape[:2], bool)
         instances = np.zeros(image.shape[:2], np.int32)
         kinds = [0]
         for target, geometry in zip(table.target, table.geometry):
-            x0, y0, x1, y1 = _pixel_box(geometry, transform)
+            x0, y0, x1, y1 = pixel_box(geometry, transform)
             unknown[max(0, int(y0) - 3) : int(y1) + 4, max(0, int(x0) - 3) : int(x1) + 4] = True
             if target == "vehicle":
                 kinds.append(VEHICLE)
@@ -149,7 +150,8 @@ def load_boxes(folder: Path) -> list[Plate]:
     return plates
 
 
-def _pixel_box(geometry, transform) -> tuple[float, float, float, float]:
+def pixel_box(geometry, transform) -> tuple[float, float, float, float]:
+    """Bounding box of a geometry in pixels: x0, y0, x1, y1."""
     x0, y0, x1, y1 = geometry.bounds
     (a, b), (c, d) = ~transform * (x0, y1), ~transform * (x1, y0)
     return a, b, c, d

@@ -109,7 +109,8 @@ def map_from_px() -> Affine:
 
 def to_map(polygon: Polygon) -> Polygon:
     """A polygon in pixels as one in the map's coordinates, to the centimetre."""
-    return Polygon([tuple(np.round(map_from_px() * xy, 2)) for xy in polygon.exterior.coords])
+    a, b, d, e, x, y = map_from_px().to_shapely()
+    return Polygon(np.round(np.array(polygon.exterior.coords) @ [[a, d], [b, e]] + [x, y], 2))
 
 
 def choose_example(sample: SampleTown, target: str, details: tuple[str, ...]) -> Polygon:

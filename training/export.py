@@ -1,0 +1,53 @@
+"""Export a checkpoint's averaged weights as the model file that ships with the plugin.
+
+``python -m training.export build/training/runs/main/last.pt``
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from core.embedded import build_embedded
+from training.state import State
+
+MODEL_FILE = Path(__file__).resolve().parent.parent / "resources" / "exemplar-embedded.safetensors"
+LARGEST_BYTES = 12 * 2**20
+
+
+def to_half(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Floating weights as float16; raises where one does not fit."""
+    half = {}
+    for name, value in state.items():
+        half[name] = value.half().contiguous() if value.dtype.is_floating_point else value.contiguous()
+        if not torch.isfinite(half[name].float()).all():
+            raise ValueError(f"{name} does not fit into float16")
+    return half
+
+
+def export(checkpoint: Path, output: Path = MODEL_FILE) -> int:
+    """Write the model file and check that it loads; gives its size in bytes."""
+    state = State.load(checkpoint)
+    half = to_half(state.ema)
+    build_embedded().load_state_dict({name: value.float() for name, value in half.items()}, strict=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_file(half, output, metadata={"format": "pt", "model": "exemplar-embedded", "steps": str(state.step)})
+    size = output.stat().st_size
+    if size > LARGEST_BYTES:
+        raise ValueError(f"{output} has {size} bytes, more than {LARGEST_BYTES}")
+    return size
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--output", type=Path, default=MODEL_FILE)
+    arguments = parser.parse_args()
+    print(f"{arguments.output}: {export(arguments.checkpoint, arguments.output)} bytes")
+
+
+if __name__ == "__main__":
+    main()
