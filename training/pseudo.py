@@ -16,13 +16,13 @@ import geopandas as gpd
 import numpy as np
 import torch
 
+from training import cache
 from training.network import Prompts, Trainee
 from training.plates import REAL_DATA, Plate, pixel_box, read_picture
 from training.scenes import BUILDING, VEHICLE
 from training.state import State
-from training.train import RUNS
 
-FOLDER = RUNS.parent / "pseudo"
+FOLDER = cache.FOLDER.parent / "pseudo"
 WINDOW = 320  # canvas pixels around a box
 BOX_PX = {BUILDING: 150.0, VEHICLE: 84.0}  # canvas pixels that a box's longer side is scaled to
 AGREEMENT = 0.72  # IoU of the mask's bounding box with the box

@@ -22,6 +22,7 @@ import torch
 
 from training import cache
 from training.plates import REAL_DATA
+from training.pseudo import load_pseudo
 from training.state import State
 from training.steps import Data, Outcome, canvas_step, crop_step, semantic_step
 from training.validate import report, validation_set
@@ -86,37 +87,39 @@ def one_step(state: State, data: Data, stage: str, arguments: argparse.Namespace
     return crop_step(state.model, data, state.rng)
 
 
+def rate_now(state: State, arguments: argparse.Namespace, stage_start: int) -> float:
+    """Learning rate of the next step; each stage has a schedule of its own."""
+    semantic_s = arguments.semantic_minutes * 60
+    if state.elapsed_s < semantic_s:
+        share, base = 0.9 * state.elapsed_s / semantic_s, arguments.semantic_rate
+    else:
+        end_s = (arguments.schedule_minutes or arguments.minutes) * 60
+        share, base = (state.elapsed_s - semantic_s) / max(end_s - semantic_s, 1.0), arguments.rate
+    return learning_rate(base, state.step - stage_start, share)
+
+
 def train(arguments: argparse.Namespace) -> State:
     """Train until the time is used up; gives the final state."""
     checkpoint = arguments.run / "last.pt"
     state = State.load(checkpoint) if checkpoint.exists() else State(arguments.seed)
-    pseudo = []
-    if arguments.pseudo is not None:
-        from training.pseudo import load_pseudo
-
-        pseudo = load_pseudo(arguments.pseudo, arguments.real)
+    pseudo = [] if arguments.pseudo is None else load_pseudo(arguments.pseudo, arguments.real)
     data = Data.open(arguments.scenes, arguments.real, pseudo)
     held_out = validation_set(arguments.scenes, arguments.real)
     log, semantic_s = Log(), arguments.semantic_minutes * 60
-    budget_s = arguments.minutes * 60
     last_saved = last_validated = state.elapsed_s
-    stage_start = state.step if state.elapsed_s < semantic_s else 0
-    while state.elapsed_s < budget_s and (arguments.steps is None or state.step < arguments.steps):
+    stage_start = state.step if state.elapsed_s < semantic_s else 0  # no second warm-up after a resume
+    while state.elapsed_s < arguments.minutes * 60 and state.step < arguments.steps:
         begun = time.monotonic()
         first = state.elapsed_s < semantic_s
-        if first:
-            share, base = 0.9 * state.elapsed_s / semantic_s, arguments.semantic_rate
-        else:
-            share, base = (state.elapsed_s - semantic_s) / (budget_s - semantic_s), arguments.rate
+        rate = rate_now(state, arguments, stage_start)
         outcome = one_step(state, data, "semantic" if first else "everything", arguments)
-        update(state, outcome, learning_rate(base, state.step - stage_start, share))
+        update(state, outcome, rate)
         state.elapsed_s += time.monotonic() - begun
         log.add(state, outcome)
         if first and state.elapsed_s >= semantic_s:
             stage_start = state.step
             state.restart_average()
             print(f"step {state.step}: everything from here on", flush=True)
-            last_saved = -math.inf
         if state.elapsed_s - last_saved > arguments.save_minutes * 60:
             state.save(checkpoint)
             last_saved = state.elapsed_s
@@ -138,7 +141,8 @@ def parser() -> argparse.ArgumentParser:
         "--pseudo", type=Path, help="folder with pseudo-masks for the tiles that have boxes only"
     )
     options.add_argument("--minutes", type=float, default=100)
-    options.add_argument("--steps", type=int, help="stop at this step, if the time lasts")
+    options.add_argument("--schedule-minutes", type=float, help="where the rate reaches zero, if later")
+    options.add_argument("--steps", type=float, default=math.inf, help="stop at this step, if the time lasts")
     options.add_argument("--semantic-minutes", type=float, default=9)
     options.add_argument("--semantic-rate", type=float, default=2e-3)
     options.add_argument("--rate", type=float, default=8e-4)
