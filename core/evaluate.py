@@ -62,6 +62,8 @@ def evaluate(
     """
     if detections.crs is not None and truth.crs is not None and detections.crs != truth.crs:
         detections = detections.to_crs(truth.crs)
+    if extent_map is None and len(truth) == 0:
+        raise InputError("The truth holds no polygons. Give the extent to compare on.")
     extent = shapely.box(*(extent_map if extent_map is not None else truth.total_bounds))
     found, true = (
         geometries[shapely.intersects(geometries, extent)]

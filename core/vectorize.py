@@ -123,7 +123,8 @@ def merge(pieces: list[Piece]) -> list[Piece]:
     left, right = shapely.STRtree(polygons).query(polygons, predicate="touches")
     # Corner to corner is no contact: pixels are connected by edges, as in the tracing.
     edge = shapely.length(shapely.intersection(polygons[left], polygons[right])) > 0
-    links = coo_array((edge, (left, right)), shape=(len(pieces), len(pieces)))
+    # Chosen, not stored as False: scipy counts a stored zero as a link.
+    links = coo_array((edge[edge], (left[edge], right[edge])), shape=(len(pieces), len(pieces)))
     _, group_of = connected_components(links, directed=False)
     groups: dict[int, list[Piece]] = {}
     for piece, group in zip(pieces, group_of, strict=True):
