@@ -80,6 +80,24 @@ CLIMATES = [
         bare_trees=0.1,
         order=0.6,
     ),
+    Climate(  # northern town in early spring: grey and beige, low sun
+        grounds=[(112, 108, 92), (96, 92, 78), (130, 124, 108)],
+        lush=[(92, 98, 70), (84, 90, 66)],
+        paving=[(140, 138, 130), (156, 152, 142), (74, 76, 82), (100, 102, 106)],
+        roofs=[DARK_FELT, DARK_FELT, GREY_CONCRETE, TILES, BRIGHT],
+        crowns=[(40, 54, 38), (92, 84, 72), (80, 74, 64)],
+        bare_trees=0.7,
+        order=0.8,
+    ),
+    Climate(  # dense hill town: weathered concrete, blue and rusty tin
+        grounds=[(124, 112, 98), (138, 128, 114), (108, 100, 88)],
+        lush=[(84, 98, 60), (98, 108, 70)],
+        paving=[(132, 124, 116), (118, 112, 106)],
+        roofs=[GREY_CONCRETE, GREY_CONCRETE, GREY_CONCRETE, GREY_CONCRETE, TIN],
+        crowns=[(58, 78, 42), (74, 92, 50)],
+        bare_trees=0.05,
+        order=0.1,
+    ),
 ]
 
 

@@ -55,7 +55,7 @@ def make_scene(seed: int, size: int = 512, gsd_m: float | None = None) -> Scene:
     """
     rng = np.random.default_rng([20261122, seed])
     if gsd_m is None:
-        gsd_m = float(np.exp(rng.uniform(np.log(0.08), np.log(0.6) if rng.random() < 0.35 else np.log(0.25))))
+        gsd_m = float(np.exp(rng.uniform(np.log(0.08), np.log(0.6) if rng.random() < 0.6 else np.log(0.25))))
     painter = Painter(rng, size, size, gsd_m)
     town = _random_town(painter)
     paint_town(town)
@@ -79,14 +79,15 @@ def _random_town(painter: Painter) -> Town:
     }  # fmt: skip
     # a scene has a character: two uses prevail
     uses = {name: weight * rng.choice([0.15, 1, 3]) for name, weight in uses.items()}
-    styles = list(rng.choice(ROOF_KINDS[:5], rng.integers(1, 4))) + list(
+    likely = [0.5, 0.1, 0.05, 0.15, 0.2] if climate.order < 0.3 else None  # dense towns: flat and tin
+    styles = list(rng.choice(ROOF_KINDS[:5], rng.integers(1, 4), p=likely)) + list(
         ROOF_KINDS[:5] if rng.random() < 0.4 else []
     )
     return Town(
         painter,
         climate,
         sun_px=np.array([np.cos(direction), np.sin(direction)]) * length / painter.gsd_m,
-        shadow=float(rng.choice([rng.uniform(0.4, 0.72), rng.uniform(0.08, 0.3)], p=[0.8, 0.2])),
+        shadow=float(rng.choice([rng.uniform(0.45, 0.85), rng.uniform(0.08, 0.35)], p=[0.8, 0.2])),
         angle=float(rng.uniform(0, np.pi)),
         uses=uses,
         traffic=float(rng.uniform(0.1, 1.6)),

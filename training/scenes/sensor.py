@@ -22,7 +22,7 @@ def expose(rng: np.random.Generator, image: np.ndarray, rough: bool = True) -> n
         image = image * rng.uniform(0.75, 1.25) * (1 + rng.normal(0, 0.05, 3)).astype(np.float32)
         contrast = rng.uniform(0.75, 1.3)
         image = (image - 118) * np.float32(contrast) + np.float32(118 + rng.normal(0, 10))
-        if rng.random() < 0.3:
+        if rng.random() < 0.5:
             grey = image.mean(axis=2, keepdims=True)
             image = grey + (image - grey) * np.float32(rng.uniform(0.0, 0.9))
     # what is brighter than the sensor goes white softly
