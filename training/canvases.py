@@ -101,7 +101,7 @@ def make_stitched(
         return None
     x0, y0, x1, y1, _ = plate.instance_boxes()[example]
     longer = max(x1 - x0, y1 - y0)
-    scale = random_scale(rng, longer, *EXAMPLE_PX[kind])
+    scale = random_scale(rng, longer, *EXAMPLE_PX.get(kind, EXAMPLE_PX[BUILDING]))
     side = crop_side(longer * scale)
     if side > min(MAX_COLUMN, height, width * 0.55):
         return None

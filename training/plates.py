@@ -12,9 +12,11 @@ import rasterio
 from rasterio.features import rasterize
 
 from training.cache import load_scene
-from training.scenes import BUILDING, VEHICLE
+from training.scenes import BUILDING, CONTAINER, POOL, TREE, VEHICLE
 
 REAL_DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "train"
+# how often each kind is clicked or is the example, where a picture has it
+KIND_WEIGHTS = {BUILDING: 0.45, VEHICLE: 0.4, TREE: 0.1, POOL: 0.05, CONTAINER: 0.05}
 HELD_OUT_SHARE = 0.2  # of each real picture's width, kept for validation inside training
 
 
@@ -73,6 +75,13 @@ def boxes_of(instances: np.ndarray) -> dict[int, tuple[int, int, int, int, int]]
     }
 
 
+def pick_kind(rng: np.random.Generator, kinds) -> int:
+    """One of the kinds that are there, by ``KIND_WEIGHTS``."""
+    there = np.unique(np.asarray(kinds))
+    weights = np.array([KIND_WEIGHTS[int(kind)] for kind in there])
+    return int(rng.choice(there, p=weights / weights.sum()))
+
+
 class ScenePlates:
     """Synthetic plates from a cache folder; new files are noticed as they come."""
 
@@ -96,7 +105,8 @@ class ScenePlates:
 def scene_plate(path: Path) -> Plate:
     """One scene of the cache as a plate."""
     scene = load_scene(path)
-    return Plate(scene.image, scene.instances, scene.kinds, (BUILDING, VEHICLE))
+    there = np.unique(scene.kinds[1:])
+    return Plate(scene.image, scene.instances, scene.kinds, tuple(int(kind) for kind in there))
 
 
 def read_picture(path: Path) -> tuple[np.ndarray, rasterio.Affine]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from training.network import Prompts, shrink
+from training.plates import pick_kind
 from training.views import View
 
 MAX_POINTS = 12
@@ -164,11 +165,10 @@ def crop_task(rng: np.random.Generator, view: View, count: int, group_chance: fl
     ids = np.array(list(there))
     kinds = view.kinds[ids]
     for row in range(count):
-        # either kind equally often, though vehicles may outnumber buildings
-        kind = rng.choice(np.unique(kinds))
+        kind = pick_kind(rng, kinds)  # not by number: vehicles may outnumber buildings
         same = ids[kinds == kind]
         if len(same) > 1 and kind in view.labelled and rng.random() < group_chance:
-            group_prompt(rng, task, row, view, int(kind), list(same))
+            group_prompt(rng, task, row, view, kind, list(same))
         else:
             single_prompt(rng, task, row, view.instances == rng.choice(same))
     return task

@@ -12,12 +12,13 @@ import torch
 from training.cache import HELD_OUT_SEED
 from training.canvases import canvas_task, make_stitched
 from training.network import Trainee, prompt_loss, semantic_loss
-from training.plates import Plate, ScenePlates, load_boxes, load_footprints, split_plate
+from training.plates import Plate, ScenePlates, load_boxes, load_footprints, pick_kind, split_plate
 from training.prompting import crop_task
 from training.scenes import BUILDING, VEHICLE
 from training.views import View, cut_view, orient, random_scale, recolor
 
 CROP = 256
+NAMES = {BUILDING: "building", VEHICLE: "vehicle"}
 CANVAS_SHAPES = ((512, 640), (512, 640), (512, 768), (640, 512), (448, 736))
 LARGE_SHAPES = ((1024, 1024), (768, 1024), (1024, 768))
 
@@ -63,7 +64,7 @@ def random_view(rng: np.random.Generator, plate: Plate, size: int, least: float,
     usable = [i for i in boxes if boxes[i][4] >= 12]
     if usable:
         kinds = plate.kinds[usable]
-        kind = rng.choice(np.unique(kinds))
+        kind = pick_kind(rng, kinds)
         x0, y0, x1, y1, _ = boxes[int(rng.choice(np.array(usable)[kinds == kind]))]
         scale = random_scale(rng, max(x1 - x0, y1 - y0, 4), least, most)
         centre = rng.uniform([x0, y0], [x1, y1])
@@ -79,7 +80,7 @@ def random_view(rng: np.random.Generator, plate: Plate, size: int, least: float,
 
 def semantic_targets(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Class, boundary between instances, and weight at stride 4."""
-    ids = view.instances
+    ids = np.where(view.kinds[view.instances] <= VEHICLE, view.instances, 0)  # trees and the like are "other"
     edge = np.zeros(ids.shape, np.uint8)
     edge[:, 1:] |= ids[:, 1:] != ids[:, :-1]
     edge[1:] |= ids[1:] != ids[:-1]
@@ -156,13 +157,11 @@ def canvas_step(
     while stitched is None:
         plate = data.draw(rng, 0.5)
         if plate.labelled:
-            kind = int(rng.choice(plate.labelled))
+            kind = pick_kind(rng, plate.labelled)
             stitched = make_stitched(rng, plate, kind, *shapes[rng.integers(len(shapes))])
     task = canvas_task(rng, stitched, groups, singles)
     figures: dict[str, float] = {}
-    name = (
-        f"canvas {'synthetic' if plate.synthetic else 'real'} {'building' if kind == BUILDING else 'vehicle'}"
-    )
+    name = f"canvas {'synthetic' if plate.synthetic else 'real'} {NAMES.get(kind, 'other')}"
     features = model.encode([stitched.canvas.image])
     return Outcome(_decode(model, features, task, figures, name), figures)
 

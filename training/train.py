@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import signal
+import threading
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -108,7 +110,10 @@ def train(arguments: argparse.Namespace) -> State:
     log, semantic_s = Log(), arguments.semantic_minutes * 60
     last_saved = last_validated = state.elapsed_s
     stage_start = state.step if state.elapsed_s < semantic_s else 0  # no second warm-up after a resume
-    while state.elapsed_s < arguments.minutes * 60 and state.step < arguments.steps:
+    stop = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())  # the step is finished and saved first
+    while state.elapsed_s < arguments.minutes * 60 and state.step < arguments.steps and not stop.is_set():
         begun = time.monotonic()
         first = state.elapsed_s < semantic_s
         rate = rate_now(state, arguments, stage_start)
@@ -127,7 +132,8 @@ def train(arguments: argparse.Namespace) -> State:
             print(f"step {state.step} validation: {report(state.averaged(), held_out)}", flush=True)
             last_validated = state.elapsed_s
     state.save(checkpoint)
-    print(f"step {state.step} validation: {report(state.averaged(), held_out)}", flush=True)
+    if not stop.is_set():
+        print(f"step {state.step} validation: {report(state.averaged(), held_out)}", flush=True)
     return state
 
 

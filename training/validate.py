@@ -14,12 +14,11 @@ from training.network import Prompts, Trainee, shrink, true_iou
 from training.plates import Plate, load_footprints, scene_plate, split_plate
 from training.prompting import clickable, empty_task, middle_pixel, put_points, random_pixels
 from training.scenes import BUILDING, VEHICLE
-from training.steps import random_view
+from training.steps import NAMES, random_view
 from training.views import View
 
 CLICK_VIEWS, CANVASES, CLICKS = 12, 5, 6
 RUNS = 6
-NAMES = {BUILDING: "building", VEHICLE: "vehicle"}
 
 
 @dataclass
@@ -115,7 +114,7 @@ def report(model: Trainee, held_out: HeldOut) -> str:
                 clicks.setdefault(kind, []).extend(pairs)
         for kind, pairs in sorted(clicks.items()):
             single, best = np.mean(pairs, axis=0)
-            parts.append(f"click {name} {NAMES[kind]} {single:.3f}/{best:.3f} ({len(pairs)})")
+            parts.append(f"click {name} {NAMES.get(kind, 'other')} {single:.3f}/{best:.3f} ({len(pairs)})")
     for name, canvases in held_out.canvases.items():
         ious = [example_iou(model, stitched, rng) for stitched in canvases]
         if ious:

@@ -13,7 +13,7 @@ import rasterio
 pytest.importorskip("cv2")
 
 from training.cache import fill_cache, load_scene, scene_path
-from training.scenes import BUILDING, VEHICLE, make_scene
+from training.scenes import BUILDING, CONTAINER, POOL, TREE, VEHICLE, make_scene
 
 SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample"
 
@@ -33,7 +33,7 @@ def test_every_instance_has_a_kind(seed):
     ids = np.unique(scene.instances)
     assert ids.max() < len(scene.kinds)
     assert scene.kinds[0] == 0
-    assert set(scene.kinds[ids[ids > 0]]) <= {BUILDING, VEHICLE}
+    assert set(scene.kinds[ids[ids > 0]]) <= {BUILDING, VEHICLE, TREE, POOL, CONTAINER}
 
 
 def test_vehicles_have_the_size_of_vehicles():

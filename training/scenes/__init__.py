@@ -6,6 +6,6 @@ ground up: ``noise`` and ``paint`` (the brush), ``climate`` (colours),
 between them), ``roofs``, ``vehicles``, ``plants``, ``clutter``, ``sensor``.
 """
 
-from training.scenes.scene import BUILDING, VEHICLE, Scene, make_scene
+from training.scenes.scene import BUILDING, CONTAINER, POOL, TREE, VEHICLE, Scene, make_scene
 
-__all__ = ["BUILDING", "VEHICLE", "Scene", "make_scene"]
+__all__ = ["BUILDING", "CONTAINER", "POOL", "TREE", "VEHICLE", "Scene", "make_scene"]

@@ -7,6 +7,7 @@ import numpy as np
 from training.scenes.climate import pick
 from training.scenes.paint import Painter, rectangle, swept
 
+POOL, CONTAINER = 4, 5
 BOXES = [(176, 60, 44), (40, 84, 140), (70, 110, 74), (206, 206, 202), (120, 84, 62), (200, 160, 60)]
 
 
@@ -24,6 +25,7 @@ def paint_box(painter: Painter, centre, angle: float, sun_px: np.ndarray, shadow
     color = pick(rng, BOXES, 14)
     painter.fill([box], color, 3, "soil")
     if length > 5:
+        painter.label([box], CONTAINER)
         # ribs
         direction = np.array([np.cos(angle), np.sin(angle)])
         for t in np.arange(-0.45, 0.5, 0.1):
@@ -47,6 +49,7 @@ def paint_pool(painter: Painter, centre, angle: float) -> None:
             4,
             "leaves",
         )
+        painter.label([rim], POOL)
 
 
 def paint_rubble(painter: Painter, centre, radius: float) -> None:

@@ -9,6 +9,8 @@ from training.scenes.climate import Climate, pick
 from training.scenes.noise import texture
 from training.scenes.paint import Painter
 
+TREE = 3
+
 
 def _crown(painter: Painter, centre, radius: float):
     """Window and coverage of a ragged crown; None outside the image."""
@@ -29,9 +31,15 @@ def _crown(painter: Painter, centre, radius: float):
 
 
 def paint_tree(
-    painter: Painter, climate: Climate, centre, radius: float, sun_px: np.ndarray, shadow: float
+    painter: Painter,
+    climate: Climate,
+    centre,
+    radius: float,
+    sun_px: np.ndarray,
+    shadow: float,
+    label: bool = False,
 ) -> None:
-    """A crown with its shadow; it hides the labels below it unless it is leafless."""
+    """A crown with its shadow; unless it is leafless it hides the labels below, and may get its own."""
     rng = painter.rng
     centre = np.asarray(centre, float)
     height_m = radius * painter.gsd_m * rng.uniform(1.2, 2.6)
@@ -57,7 +65,9 @@ def paint_tree(
     part = painter.image[window]
     part += (color * level.clip(0.25, 2.2)[..., None] - part) * alpha[..., None]
     if not bare:
-        painter.instances[window][alpha > 0.6] = 0
+        if label and radius > 3:
+            painter.kinds.append(TREE)
+        painter.instances[window][alpha > 0.6] = len(painter.kinds) if label and radius > 3 else 0
 
 
 def paint_hedge(painter: Painter, climate: Climate, start, end, sun_px: np.ndarray, shadow: float) -> None:

@@ -8,14 +8,16 @@ import numpy as np
 
 from training.scenes import clutter, ground, plants
 from training.scenes.climate import CLIMATES
+from training.scenes.clutter import CONTAINER, POOL
 from training.scenes.layout import lay_out
 from training.scenes.paint import Painter
+from training.scenes.plants import TREE
 from training.scenes.roofs import BUILDING, ROOF_KINDS, cast_shadow, paint_building
 from training.scenes.sensor import expose
 from training.scenes.town import Town, vehicle_fits
 from training.scenes.vehicles import VEHICLE, paint_vehicle
 
-__all__ = ["BUILDING", "VEHICLE", "Scene", "make_scene", "paint_town"]
+__all__ = ["BUILDING", "CONTAINER", "POOL", "TREE", "VEHICLE", "Scene", "make_scene", "paint_town"]
 SMALLEST_SHARE = 0.35  # of its roof that must be seen for an instance to stay labelled
 
 
@@ -119,9 +121,8 @@ def paint_town(town: Town, lean: float | None = None) -> None:
             cast_shadow(painter, building, town.sun_px * 0.25, town.shadow * 0.5)
         paint_building(painter, building, town.sun_px, lean_px)
     for centre, radius_m in town.trees:
-        plants.paint_tree(
-            painter, town.climate, centre, radius_m / painter.gsd_m, town.sun_px, town.shadow * 0.9
-        )
+        radius = radius_m / painter.gsd_m
+        plants.paint_tree(painter, town.climate, centre, radius, town.sun_px, town.shadow * 0.9, label=True)
     _drop_hidden(painter, town)
 
 
