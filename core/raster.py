@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import rasterio
 from affine import Affine
 from pyproj import CRS
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 from scipy import ndimage
 
@@ -59,7 +60,9 @@ class Raster:
     def __init__(self, path: str | Path, bands: list[int] | None = None):
         self.path = str(path)
         try:
-            self._dataset = rasterio.open(path)
+            with warnings.catch_warnings():  # a missing georeference is told in our own words below
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                self._dataset = rasterio.open(path)
         except RasterioError as error:
             reason = "There is no file" if not Path(path).exists() else "No raster can be read from"
             raise InputError(f"{reason} {path}. Check the path of the raster.") from error

@@ -1,0 +1,233 @@
+"""The command line: what is wrong is said in one sentence, and nothing is left behind."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+
+from core.__main__ import main
+from core.prompts import STRATEGIES
+from core.vectorize import COLUMNS
+
+ROOT = Path(__file__).resolve().parents[2]
+SQUARE = shapely.box(500_020, 5_399_958, 500_032, 5_399_970)  # the bright square of noisy_raster
+
+
+@pytest.fixture
+def job(noisy_raster, write_polygons, embedded_checkpoint, tmp_path):
+    """A job that would work; tests spoil it."""
+    (tmp_path / "out").mkdir()
+    return {
+        "--raster": str(noisy_raster),
+        "--example": str(write_polygons([SQUARE])),
+        "--checkpoint": str(embedded_checkpoint),
+        "--output": str(tmp_path / "out" / "found.gpkg"),
+        "--device": "cpu",
+        "--runs": "2",
+        "--progress": "none",
+    }
+
+
+def words(job):
+    return ["detect", *(word for key, value in job.items() for word in [key, *str(value).split("|")])]
+
+
+@pytest.fixture
+def refused(job, capfd, tmp_path):
+    """Run a spoilt job: status 2, one sentence on standard error, no output left."""
+
+    def run(says, **changes):
+        changed = job | {f"--{key.replace('_', '-')}": str(value) for key, value in changes.items()}
+        with warnings.catch_warnings(record=True) as caught:  # they would be lines on standard error
+            warnings.simplefilter("always")
+            status = main(words(changed))
+        shown = [
+            w for w in caught if not issubclass(w.category, (DeprecationWarning, PendingDeprecationWarning))
+        ]
+        out, err = capfd.readouterr()
+        assert status == 2 and out == ""
+        assert err.count("\n") == 1 and err.startswith("exemplar: ") and err.rstrip().endswith(".")
+        assert "Traceback" not in err and says in err, err
+        assert not shown, [str(w.message) for w in shown]
+        assert list((tmp_path / "out").iterdir()) == []
+
+    return run
+
+
+def test_a_raster_that_is_not_there(refused, tmp_path):
+    refused("There is no file", raster=tmp_path / "absent.tif")
+
+
+def test_a_raster_that_is_none(refused, tmp_path):
+    (tmp_path / "text.tif").write_text("hello")
+    refused("No raster can be read", raster=tmp_path / "text.tif")
+
+
+def test_a_raster_without_georeference(refused, make_raster):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain = make_raster(
+            np.zeros((3, 40, 40), np.uint8), "plain.tif", transform=Affine.identity(), crs=None
+        )
+    refused("no georeference", raster=plain)
+
+
+def test_an_example_outside_the_raster(refused, write_polygons):
+    far = shapely.box(700_000, 5_399_958, 700_012, 5_399_970)
+    refused("outside the raster", example=write_polygons([far], "far.geojson"))
+
+
+def test_an_empty_example(refused, tmp_path):
+    (tmp_path / "empty.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    refused("no polygon", example=tmp_path / "empty.geojson")
+
+
+def test_an_example_that_is_not_there(refused, tmp_path):
+    refused("There is no file", example=tmp_path / "absent.geojson")
+
+
+@pytest.mark.parametrize("kind", ["another network", "pickle", "text", "absent", "folder"])
+def test_a_checkpoint_of_the_wrong_kind(refused, tmp_path, embedded_checkpoint, kind):
+    path = tmp_path / "weights.pth"
+    if kind == "another network":
+        refused("no checkpoint of the model 'vit_b'", model="vit_b", checkpoint=embedded_checkpoint)
+        return
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(os.getcwd, protocol=2))
+    elif kind == "text":
+        path.write_text("not weights")
+    elif kind == "folder":
+        path.mkdir()
+    refused("weights", checkpoint=path)
+
+
+def test_outputs_that_can_not_be_written(refused, tmp_path):
+    (tmp_path / "folder.gpkg").mkdir()
+    refused("no folder", output=tmp_path / "absent" / "found.gpkg")
+    refused("no known format", output=tmp_path / "out" / "found.docx")
+    refused("is a folder", output=tmp_path / "folder.gpkg")
+    refused("no folder", mask=tmp_path / "absent" / "mask.tif")
+    refused("no known format", candidates=tmp_path / "out" / "all.txt")
+
+
+def test_an_output_folder_without_permission(refused, tmp_path):
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and Path("/proc/self").is_dir():
+        locked = Path("/proc/self")  # where not even root can make a file
+    else:
+        locked = tmp_path / "locked"
+        locked.mkdir(mode=0o500)
+    refused("Nothing can be written", output=locked / "found.gpkg")
+
+
+def test_names_that_are_not_there(refused):
+    refused("no target", target="spaceship")
+    refused("no strategy", strategy="telepathy")
+    refused("no model", model="gpt")
+    refused("no device", device="abacus")
+
+
+def test_numbers_that_make_no_sense(refused):
+    refused("at least 1", runs=0)
+    refused("seed", seed=-1)
+    refused("between 0 and 1", min_score=7)
+    refused("above 0", resolution=0)
+    refused("too long", resolution=0.001)
+    refused("bands", bands="9")
+    refused("bands", bands="1|2")
+
+
+def test_extents_that_are_none(refused):
+    refused("outside the raster", extent="0|0|10|10")
+    refused("empty", extent="500010|5399990|500000|5399995")
+    refused("four numbers", extent="nan|0|10|10")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["detect"],
+        ["detect", "--raster", "a.tif", "--example", "b.gpkg", "--output", "c.gpkg", "--extent", "1", "2"],
+        ["detect", "--raster", "a.tif", "--example", "b.gpkg", "--output", "c.gpkg", "--runs", "many"],
+        ["detect", "--rast", "a.tif", "--example", "b.gpkg", "--output", "c.gpkg"],  # no guessing
+        ["evaluate", "--truth", "a.gpkg"],
+    ],
+)
+def test_wrong_use_is_explained(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2 and "error: " in capsys.readouterr().err
+
+
+# What works
+
+
+def shell(arguments):
+    command = [sys.executable, "-m", "core", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300)
+
+
+def test_a_job_from_the_shell(job, tmp_path):
+    job |= {"--progress": "json", "--min-score": "0", "--mask": str(tmp_path / "out" / "mask.tif")}
+    done = shell(words(job))
+    assert done.returncode == 0, done.stderr
+    steps = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    assert [s["fraction"] for s in steps] == sorted(s["fraction"] for s in steps) and steps[-1][
+        "fraction"
+    ] == 1
+    table = gpd.read_file(job["--output"])
+    assert list(table.columns) == [*COLUMNS, "geometry"]
+    assert done.stdout.startswith(f"{len(table)} detections in ")
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"found.gpkg", "mask.tif"}
+
+
+def test_the_shell_sees_the_same_status_and_sentence(job, tmp_path):
+    job |= {"--raster": str(tmp_path / "Übersicht.tif")}
+    done = subprocess.run(
+        [sys.executable, "-m", "core", *words(job)],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=120,
+        encoding="utf-8",
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "Übersicht.tif" in done.stderr
+
+
+def test_evaluate_prints_one_json_object(write_polygons, capsys):
+    truth = write_polygons([shapely.box(10, 10, 20, 20), shapely.box(40, 40, 50, 50)], "truth.gpkg")
+    found = write_polygons([shapely.box(10, 10, 20, 18)], "found.geojson")
+    files = ["evaluate", "--detections", str(found), "--truth", str(truth)]
+    status = main([*files, "--extent", "0", "0", "100", "100"])
+    result = json.loads(capsys.readouterr().out)
+    assert status == 0
+    keys = ["iou", "precision", "recall", "f1", "n_truth", "n_detected", "n_matched", "coverage"]
+    assert sorted(result) == sorted(keys)
+    assert result["iou"] == pytest.approx(80 / 200) and result["n_matched"] == 1
+    strict = ["--extent", "0", "0", "100", "100", "--iou", "0.9", "--boxes"]
+    assert main([*files, *strict]) == 0
+    assert json.loads(capsys.readouterr().out)["n_matched"] == 0
+
+
+def test_evaluate_refuses_what_it_can_not_read(write_polygons, tmp_path, capsys):
+    truth = write_polygons([SQUARE], "truth.gpkg")
+    assert main(["evaluate", "--detections", str(tmp_path / "absent.gpkg"), "--truth", str(truth)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_strategies_and_models_are_listed(capsys):
+    assert main(["strategies"]) == 0
+    listed = capsys.readouterr().out
+    assert [line.split()[0] for line in listed.splitlines()] == list(STRATEGIES)
+    assert listed.count("(default)") == 1
+    assert main(["models", "list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()][:2] == ["embedded", "vit_b"]
