@@ -105,11 +105,12 @@ def make_stitched(
     side = crop_side(longer * scale)
     if side > min(MAX_COLUMN, height, width * 0.55):
         return None
-    tile_h = min(height, int(plate.image.shape[0] * scale) // STEP * STEP)
-    tile_w = min(width - side, int(plate.image.shape[1] * scale) // STEP * STEP)
+    turns, mirrored = int(rng.integers(4)), bool(rng.random() < 0.5)
+    there_h, there_w = plate.image.shape[:2][:: -1 if turns % 2 else 1]
+    tile_h = min(height, int(there_h * scale) // STEP * STEP)
+    tile_w = min(width - side, int(there_w * scale) // STEP * STEP)
     if tile_h < side or tile_w < 128:
         return None
-    turns, mirrored = int(rng.integers(4)), bool(rng.random() < 0.5)
     crop_view = orient(
         cut_view(plate, scale, (x0 + x1 - side / scale) / 2, (y0 + y1 - side / scale) / 2, side, side),
         turns,

@@ -129,6 +129,32 @@ def single_prompt(
     put_points(task, row, positive, negative)
 
 
+def add_corrections(
+    rng: np.random.Generator,
+    points: np.ndarray,
+    labels: np.ndarray,
+    answers: np.ndarray,
+    targets: np.ndarray,
+    shift: np.ndarray,
+) -> None:
+    """Add to every prompt the click that a user would make next, in place.
+
+    It falls into one of the larger regions where answer and target (P, H/4,
+    W/4) differ, mostly its middle; positive where something was missed.
+    """
+    for row in range(len(points)):
+        free = np.flatnonzero(labels[row] < 0)
+        wrong = answers[row] != targets[row]
+        if len(free) == 0 or not wrong.any():
+            continue
+        count, regions, stats, _ = cv2.connectedComponentsWithStats(wrong.astype(np.uint8), connectivity=4)
+        sizes = stats[1:, cv2.CC_STAT_AREA].astype(float) ** 2
+        region = regions == 1 + rng.choice(count - 1, p=sizes / sizes.sum())
+        x, y = middle_pixel(region)[0] if rng.random() < 0.7 else random_pixels(rng, region, 1)[0]
+        points[row, free[0]] = np.array([x, y]) * 4 + 1.5 + shift
+        labels[row, free[0]] = int(targets[row][int(y), int(x)])
+
+
 def ring(mask: np.ndarray, gap: int, width: int) -> np.ndarray:
     """Pixels ``gap`` to ``gap + width`` away from a mask."""
     distance = cv2.distanceTransform((~mask.astype(bool)).astype(np.uint8), cv2.DIST_L2, 3)

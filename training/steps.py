@@ -11,9 +11,9 @@ import torch
 
 from training.cache import HELD_OUT_SEED
 from training.canvases import canvas_task, make_stitched
-from training.network import Trainee, prompt_loss, semantic_loss
+from training.network import Prompts, Trainee, prompt_loss, semantic_loss
 from training.plates import Plate, ScenePlates, load_boxes, load_footprints, pick_kind, split_plate
-from training.prompting import crop_task
+from training.prompting import Task, add_corrections, crop_task
 from training.scenes import BUILDING, VEHICLE
 from training.views import View, cut_view, orient, random_scale, recolor
 
@@ -57,8 +57,14 @@ class Outcome:
     figures: dict[str, float]
 
 
-def random_view(rng: np.random.Generator, plate: Plate, size: int, least: float, most: float) -> View:
-    """A square view with a random object in it, ``least`` to ``most`` pixels long, turned and recoloured."""
+def random_view(
+    rng: np.random.Generator, plate: Plate, size: int, least: float, most: float, shrinks: bool = False
+) -> View:
+    """A square view with a random object in it, ``least`` to ``most`` pixels long, turned and recoloured.
+
+    Where the plate is too small for the view at that scale, the scale grows, or
+    the view ``shrinks``.
+    """
     boxes = plate.instance_boxes()
     height, width = plate.image.shape[:2]
     usable = [i for i in boxes if boxes[i][4] >= 12]
@@ -70,6 +76,8 @@ def random_view(rng: np.random.Generator, plate: Plate, size: int, least: float,
         centre = rng.uniform([x0, y0], [x1, y1])
     else:
         scale, centre = float(np.exp(rng.uniform(-0.5, 0.7))), rng.uniform([0, 0], [width, height])
+    if shrinks:
+        size = max(CROP, min(size, int(min(height, width) * scale) // 16 * 16))
     scale = max(scale, size / min(height, width))
     corner = centre - rng.uniform(0.2, 0.8, 2) * size / scale
     corner = np.clip(corner, 0, np.maximum([width, height] - np.array(size / scale), 0))
@@ -139,7 +147,9 @@ def crop_step(
         task.points += shift
         task.boxes += np.concatenate([shift, shift])
         kind = "synthetic" if view.synthetic else "real"
-        losses.append(_decode(model, features[i : i + 1], task, figures, f"crop {kind}", origin) / batch)
+        corrections = rng if i == 0 else None
+        name = f"crop {kind}"
+        losses.append(_decode(model, features[i : i + 1], task, figures, name, origin, corrections) / batch)
     return Outcome(sum(losses), figures)
 
 
@@ -166,10 +176,33 @@ def canvas_step(
     return Outcome(_decode(model, features, task, figures, name), figures)
 
 
+def view_step(model: Trainee, data: Data, rng: np.random.Generator, size: int, prompts: int = 6) -> Outcome:
+    """Clicks, corrected where the answer was wrong, and boxes in a view as large as a canvas."""
+    task = None
+    while task is None:
+        view = random_view(rng, data.draw(rng, 0.5), size, 48, 200, shrinks=True)
+        task = crop_task(rng, view, prompts, group_chance=0.1)
+    figures: dict[str, float] = {}
+    features = model.encode([view.image])
+    name = f"view {'synthetic' if view.synthetic else 'real'}"
+    return Outcome(_decode(model, features, task, figures, name, corrections=rng), figures)
+
+
 def _decode(
-    model: Trainee, features, task, figures: dict[str, float], name: str, origin=(0, 0)
+    model: Trainee,
+    features,
+    task: Task,
+    figures: dict[str, float],
+    name: str,
+    origin=(0, 0),
+    corrections: np.random.Generator | None = None,
 ) -> torch.Tensor:
-    """Loss of all prompts of a task; adds the mean IoUs to ``figures``."""
+    """Loss of all prompts of a task; adds the mean IoUs to ``figures``.
+
+    With ``corrections`` (their source of randomness) clicked objects are
+    answered a second time, with one or two more clicks where the first answer
+    was wrong.
+    """
     total, count = 0.0, 0
     for rows, prompts, target, weight, group in task.parts():
         logits, quality = model.decode(features, prompts, origin)
@@ -182,4 +215,17 @@ def _decode(
             figures[f"{name} single"] = iou[~group, 0].mean().item()
             figures[f"{name} best"] = iou[~group, 1:].max(dim=1).values.mean().item()
             figures["iou error single"] = (quality[~group] - iou[~group]).abs().mean().item()
+        again = torch.nonzero(~group)[:, 0]
+        if corrections is None or prompts.points is None or prompts.masks is not None or len(again) == 0:
+            continue
+        shift = np.array([origin[1], origin[0]], np.float32) * 16
+        points, labels = prompts.points[again].numpy(), prompts.labels[again].numpy()
+        wrong = (logits[again, 0].detach() > 0).numpy(), (target[again] > 0.5).numpy()
+        for _ in range(corrections.integers(1, 3)):
+            add_corrections(corrections, points, labels, *wrong, shift)
+        more = Prompts(torch.from_numpy(points), torch.from_numpy(labels))
+        logits, quality = model.decode(features, more, origin)
+        loss, iou = prompt_loss(logits, quality, target[again], weight[again], group[again])
+        total, count = total + loss * len(again), count + len(again)
+        figures[f"{name} corrected"] = iou[:, 0].mean().item()
     return total / max(count, 1)

@@ -26,7 +26,7 @@ from training import cache
 from training.plates import REAL_DATA
 from training.pseudo import load_pseudo
 from training.state import State
-from training.steps import Data, Outcome, canvas_step, crop_step, semantic_step
+from training.steps import Data, Outcome, canvas_step, crop_step, semantic_step, view_step
 from training.validate import report, validation_set
 
 RUNS = Path(__file__).resolve().parent.parent / "build" / "training" / "runs"
@@ -83,9 +83,11 @@ def one_step(state: State, data: Data, stage: str, arguments: argparse.Namespace
         state.model.train()
         return semantic_step(state.model, data, state.rng)
     state.model.freeze_batch_statistics()
-    if state.rng.random() < arguments.canvas_share:
-        large = state.rng.random() < arguments.large_share
+    dice, large = state.rng.random(), state.rng.random() < arguments.large_share
+    if dice < arguments.canvas_share:
         return canvas_step(state.model, data, state.rng, large)
+    if dice < arguments.canvas_share + arguments.view_share:
+        return view_step(state.model, data, state.rng, 1024 if large else 512)
     return crop_step(state.model, data, state.rng)
 
 
@@ -152,8 +154,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--semantic-minutes", type=float, default=9)
     options.add_argument("--semantic-rate", type=float, default=2e-3)
     options.add_argument("--rate", type=float, default=8e-4)
-    options.add_argument("--canvas-share", type=float, default=0.55)
-    options.add_argument("--large-share", type=float, default=0.1)
+    options.add_argument("--canvas-share", type=float, default=0.5)
+    options.add_argument("--view-share", type=float, default=0.2)
+    options.add_argument("--large-share", type=float, default=0.15)
     options.add_argument("--save-minutes", type=float, default=3)
     options.add_argument("--validate-minutes", type=float, default=10)
     options.add_argument("--threads", type=int, default=1)
