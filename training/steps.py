@@ -18,6 +18,7 @@ from training.scenes import BUILDING, VEHICLE
 from training.views import View, cut_view, orient, random_scale, recolor
 
 CROP = 256
+SEMANTIC_WEIGHT = 0.3  # beside the masks: what keeps buildings and vehicles apart in the embedding
 NAMES = {BUILDING: "building", VEHICLE: "vehicle"}
 CANVAS_SHAPES = ((512, 640), (512, 640), (512, 768), (640, 512), (448, 736))
 LARGE_SHAPES = ((1024, 1024), (768, 1024), (1024, 768))
@@ -136,7 +137,7 @@ def crop_step(
     views = [random_view(rng, data.draw(rng, 0.4), CROP, 24, 200) for _ in range(batch)]
     features = model.encode([view.image for view in views])
     semantic = _semantic(model, features, views)
-    losses, figures = [0.3 * semantic.loss], dict(semantic.figures)
+    losses, figures = [SEMANTIC_WEIGHT * semantic.loss], dict(semantic.figures)
     for i, view in enumerate(views):
         task = crop_task(rng, view, prompts)
         if task is None:
@@ -158,8 +159,8 @@ def canvas_step(
     data: Data,
     rng: np.random.Generator,
     large: bool = False,
-    groups: int = 3,
-    singles: int = 2,
+    groups: int = 2,
+    singles: int = 1,
 ) -> Outcome:
     """Runs on a whole stitched canvas, as the pipeline makes them."""
     shapes = LARGE_SHAPES if large else CANVAS_SHAPES
@@ -173,7 +174,9 @@ def canvas_step(
     figures: dict[str, float] = {}
     name = f"canvas {'synthetic' if plate.synthetic else 'real'} {NAMES.get(kind, 'other')}"
     features = model.encode([stitched.canvas.image])
-    return Outcome(_decode(model, features, task, figures, name), figures)
+    in_query = features[..., stitched.canvas.column // 16 :]
+    semantic = _semantic(model, in_query, [stitched.query_view]).loss
+    return Outcome(_decode(model, features, task, figures, name) + SEMANTIC_WEIGHT * semantic, figures)
 
 
 def view_step(model: Trainee, data: Data, rng: np.random.Generator, size: int, prompts: int = 6) -> Outcome:
@@ -185,7 +188,9 @@ def view_step(model: Trainee, data: Data, rng: np.random.Generator, size: int, p
     figures: dict[str, float] = {}
     features = model.encode([view.image])
     name = f"view {'synthetic' if view.synthetic else 'real'}"
-    return Outcome(_decode(model, features, task, figures, name, corrections=rng), figures)
+    semantic = _semantic(model, features, [view]).loss
+    loss = _decode(model, features, task, figures, name, corrections=rng)
+    return Outcome(loss + SEMANTIC_WEIGHT * semantic, figures)
 
 
 def _decode(
