@@ -27,6 +27,11 @@ from .steps import ExampleStep, RunStep, WhereStep
 from .task import DetectTask, StartTask
 
 
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
 class ExemplarDock(QgsDockWidget):
     """The plugin's one panel.
 
@@ -49,7 +54,9 @@ class ExemplarDock(QgsDockWidget):
         self._engine_problem = ""
         self._example: Example | None = None
         self._result: QgsVectorLayer | None = None
+        self.last_result: dict[str, Any] | None = None  # the engine's message about the last run
         self._note = ""  # the run's last message or its result
+        self._problem = ""  # why the run failed
         self._start_task: StartTask | None = None
         self._task: DetectTask | None = None
         self._previous_tool = None
@@ -126,6 +133,7 @@ class ExemplarDock(QgsDockWidget):
     def set_example(self, example: Example | None) -> None:
         """Take over an example, or drop it."""
         self._example = example
+        self._problem = ""
         self._shown_example.show(example)
         self._stop_drawing()
         self._refresh()
@@ -226,8 +234,8 @@ class ExemplarDock(QgsDockWidget):
         task.progressChanged.connect(lambda percent: self._progressed(task, percent))
         task.messaged.connect(lambda text: self._progressed(task, None, text))
         self._task = task
-        self._note = self.tr("Waiting for the engine…")
-        self.run_step.show_progress(None)
+        self._note, self._problem = self.tr("Waiting for the engine…"), ""
+        self.run_step.show_progress(0)
         self._refresh()
         task.start()
 
@@ -268,14 +276,15 @@ class ExemplarDock(QgsDockWidget):
             return  # given up by `cancel`
         self._task = None
         self._note = ""
+        self.last_result = result
         if error:
-            self._note = str(error)
+            self._problem = str(error)
             self._messages.failed(error)
         elif result is None:  # cancelled from QGIS's task manager
             self._note = self.tr("Cancelled.")
         elif not result.get("count"):
-            self._note = self.tr("Nothing like the example was found ({seconds:.1f} s).").format(
-                seconds=result.get("seconds", 0.0)
+            self._note = self.tr("Nothing like the example was found ({time}).").format(
+                time=_duration(result.get("seconds", 0.0))
             )
         else:
             try:
@@ -363,7 +372,8 @@ class ExemplarDock(QgsDockWidget):
         self.run_step.show_state(
             missing=self._missing(),
             running=self.running,
-            engine_problem=self._engine_problem,
+            problem=self._engine_problem or self._problem,
+            engine_down=bool(self._engine_problem),
             note=self._note,
             savable=self._result is not None and not self.running,
         )

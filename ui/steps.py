@@ -111,6 +111,7 @@ class WhereStep(QGroupBox):
         for box in (self.raster_box, self.target_box, self.strategy_box):
             # A long name must not dictate the dock's width.
             box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            box.currentTextChanged.connect(box.setToolTip)
         self._note = _note()
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -180,6 +181,10 @@ class WhereStep(QGroupBox):
                     chosen = entry["name"]
             box.setCurrentIndex(max(box.findData(chosen), 0) if box.count() else -1)
             box.blockSignals(False)
+            box.setToolTip(box.currentText())
+            box.view().setMinimumWidth(
+                box.view().sizeHintForColumn(0) + 12
+            )  # the list may be wider than the dock
         self.changed.emit()
 
     def show_state(self, problem: str, filled: bool) -> None:
@@ -252,7 +257,7 @@ class RunStep(QGroupBox):
         self.retry_button.clicked.connect(lambda: self.retry_wanted.emit())
 
     def show_state(
-        self, *, missing: str, running: bool, engine_problem: str, note: str, savable: bool
+        self, *, missing: str, running: bool, problem: str, engine_down: bool, note: str, savable: bool
     ) -> None:
         """Show whether to run, and if not, what is missing first.
 
@@ -262,8 +267,10 @@ class RunStep(QGroupBox):
             What has to be done before running; empty when nothing is.
         running : bool
             A detection is under way.
-        engine_problem : str
-            Why the engine can't be started; empty if it can.
+        problem : str
+            What went wrong; empty if nothing did.
+        engine_down : bool
+            The engine can't be started.
         note : str
             The last message of the run, or its result.
         savable : bool
@@ -275,9 +282,12 @@ class RunStep(QGroupBox):
         )
         self.bar.setVisible(running)
         self.cancel_button.setVisible(running)
-        self.python_button.setVisible(bool(engine_problem) and not running)
-        self.retry_button.setVisible(bool(engine_problem) and not running)
-        _say(self._note, note if running else engine_problem or missing or note, warning=bool(engine_problem))
+        self.python_button.setVisible(engine_down and not running)
+        self.retry_button.setVisible(engine_down and not running)
+        if running:
+            _say(self._note, note)
+        else:
+            _say(self._note, problem or missing or note, warning=bool(problem))
         self.save_button.setEnabled(savable)
         self.save_button.setToolTip(
             self.tr("Save the detections as shapefile or GeoPackage.")
@@ -285,11 +295,10 @@ class RunStep(QGroupBox):
             else self.tr("There is nothing to save before a run.")
         )
 
-    def show_progress(self, percent: float | None) -> None:
-        """A share of the way, or None while nothing is known: the bar then only moves."""
-        self.bar.setRange(0, 0 if percent is None else 100)
-        if percent is not None:
-            self.bar.setValue(round(percent))
+    def show_progress(self, percent: float) -> None:
+        """A share of the way; at 0, while the first tile is worked on, the bar only moves."""
+        self.bar.setRange(0, 100 if percent > 0 else 0)
+        self.bar.setValue(round(percent))
 
     @property
     def note(self) -> str:
