@@ -59,7 +59,9 @@ class Engine:
             if message["type"] == "detect":
                 self._jobs.put(message)
             elif message["type"] == "cancel":
-                self._cancelled.add(message.get("job"))
+                self._cancelled.add(
+                    str(message.get("job"))
+                )  # a name that is no text must not end this thread
             elif message["type"] == "shutdown":
                 break
         # Whoever asked is gone or wants an end. A job that is being written may finish or
@@ -88,7 +90,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001  the engine must answer and live on
             self._fail(job, f"The engine failed: {type(error).__name__}: {error}.")
         finally:
-            self._cancelled.discard(job)
+            self._cancelled.discard(str(job))
 
     def _fail(self, job: str, message: str) -> None:
         self.send("error", job=job, message=message, user_fault=False, details=traceback.format_exc())
@@ -103,7 +105,7 @@ class Engine:
             progress=lambda fraction, message: self.send(
                 "progress", job=job, fraction=fraction, message=message
             ),
-            cancelled=lambda: self._closing.is_set() or job in self._cancelled,
+            cancelled=lambda: self._closing.is_set() or str(job) in self._cancelled,
         )
         self.send(
             "result",
