@@ -45,6 +45,8 @@ class Trainee(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.sam: Sam = build_embedded()
+        # depthwise convolutions are a quarter faster this way on a processor
+        self.sam.image_encoder.to(memory_format=torch.channels_last)
         self.head = SemanticHead()
 
     def freeze_batch_statistics(self) -> None:
@@ -57,7 +59,8 @@ class Trainee(nn.Module):
     def encode(self, images: list[np.ndarray]) -> Tensor:
         """Embed uint8 images of one size, a multiple of 16."""
         stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
-        return self.sam.image_encoder((stacked - self.sam.pixel_mean) / self.sam.pixel_std)
+        normal = (stacked - self.sam.pixel_mean) / self.sam.pixel_std
+        return self.sam.image_encoder(normal.contiguous(memory_format=torch.channels_last))
 
     def decode(
         self, features: Tensor, prompts: Prompts, origin_cells: tuple[int, int] = (0, 0)
