@@ -1,10 +1,19 @@
 """Accuracy of the one-shot pipeline as users run it, against ground truth.
 
-``python -m benchmarks.accuracy --raster R [R …] --truth T [T …] --target building
---examples 10 --seed 0 [--boxes] [--iou 0.5] [--strategies A B] [--keep FOLDER] [--json]``
+Every example is run with every strategy on the raster it was drawn on. Beside
+the pipeline's strategies stand two baselines, ``persam`` and ``automatic``
+(see benchmarks/baselines.py), and the trivial answers ``everything``, whose
+IoU is the coverage, and ``nothing``.
 
-Every example is run with every strategy on the raster it was drawn on. One JSON
-object is printed; the trivial answer "everything" has the coverage as its IoU.
+One JSON object is printed:
+  coverage     the truth's share of the extent, mean over the examples
+  strategies   for each: iou_median, iou_min, f1_median, f1_min; the other end,
+               the quartiles and all values; precision_median, recall_median;
+               f1_pooled, of the counts of all examples together
+  reference    the strategy that the others are compared with
+  differences  for each other strategy: reference minus it, on the same
+               examples: mean, and its 95 % bootstrap interval (low, high)
+  cases        the examples, in the order of the values
 """
 
 from __future__ import annotations
@@ -13,131 +22,224 @@ import argparse
 import json
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
-import shapely
 
-from benchmarks.examples import drawn_order, outline_in_box
+from benchmarks.baselines import BASELINES, TRIVIAL
+from benchmarks.cases import Case, draw_cases, read_place
+from benchmarks.figures import paired_difference, spread
+from benchmarks.pictures import draw_case
+from benchmarks.tiles import Search
+from core import output
+from core.errors import ExemplarError
 from core.evaluate import evaluate, read_polygons
+from core.example import read_example, working_resolution
 from core.pipeline import detect
-from core.prompts import STRATEGIES
+from core.prompts import DEFAULT, STRATEGIES
 from core.protocol import DetectRequest
 from core.raster import Raster
 from core.sam import Segmenter
+from core.targets import target_named
+
+Runner = Callable[[Case, str], gpd.GeoDataFrame]  # a case and a strategy's name -> what was found
 
 
-def write_examples(
-    raster_path: str, truth_path: str, options: argparse.Namespace, segmenter: Segmenter, folder: Path
+class Users:
+    """Runs a case as a user would: the pipeline with its defaults, or a baseline in its place."""
+
+    def __init__(self, options: argparse.Namespace, segmenter: Segmenter, folder: Path):
+        self.options, self.segmenter, self.folder = options, segmenter, folder
+
+    def __call__(self, case: Case, strategy: str) -> gpd.GeoDataFrame:
+        """What one example finds with one strategy; also left in the folder."""
+        if strategy in TRIVIAL:
+            return TRIVIAL[strategy](case.place.extent_map, case.place.truth.crs)
+        path = self.folder / f"{case.name}_{strategy}.gpkg"
+        if strategy in BASELINES:
+            self._baseline(case, strategy, path)
+        else:
+            self._pipeline(case, strategy, path)
+        return read_polygons(path)
+
+    def _pipeline(self, case: Case, strategy: str, path: Path) -> None:
+        request = DetectRequest(
+            raster=case.place.raster_path,
+            example=str(case.example_path),
+            output=str(path),
+            extent=list(case.place.extent_map),
+            target=self.options.target,
+            strategy=strategy,
+            model=self.options.model,
+            checkpoint=self.options.checkpoint,
+            resolution=self.options.resolution,
+            runs=self.options.runs,
+            seed=self.options.seed,
+        )
+        detect(request, segmenter=self.segmenter)
+
+    def _baseline(self, case: Case, strategy: str, path: Path) -> None:
+        target = target_named(self.options.target)
+        with Raster(case.place.raster_path) as query:
+            example = read_example(case.example_path, query)
+            resolution = working_resolution(example, query, target, self.options.resolution)
+            search = Search(query, example, target, resolution, self.segmenter, self.options.seed)
+            output.write_table(search.run(BASELINES[strategy], case.place.extent_map), path)
+
+
+def measure(cases: list[Case], strategies: list[str], run: Runner, options: argparse.Namespace) -> dict:
+    """Run every case with every strategy; gives the object that is printed."""
+    results: dict[str, list[dict]] = {strategy: [] for strategy in strategies}
+    for case in cases:
+        for strategy in strategies:
+            started = time.monotonic()
+            found = run(case, strategy)
+            place = case.place
+            result = evaluate(found, place.truth, place.extent_map, options.iou, boxes=options.boxes)
+            results[strategy].append(result)
+            seconds = time.monotonic() - started
+            what = f"IoU {result['iou']:.3f}, F1 {result['f1']:.3f}, {len(found)} found, {seconds:.0f} s"
+            print(f"{case.name} {strategy}: {what}", file=sys.stderr, flush=True)
+    reference = DEFAULT if DEFAULT in results else strategies[0]
+    return {
+        "coverage": float(np.mean([result["coverage"] for result in results[reference]])),
+        "strategies": {strategy: summary(each) for strategy, each in results.items()},
+        "reference": reference,
+        "differences": {
+            strategy: {
+                key: paired_difference(
+                    [result[key] for result in results[reference]],
+                    [result[key] for result in each],
+                    options.seed,
+                )
+                for key in ("iou", "f1")
+            }
+            for strategy, each in results.items()
+            if strategy != reference
+        },
+        "cases": [case.name for case in cases],
+    }
+
+
+def summary(results: list[dict]) -> dict[str, float | list[float]]:
+    """Figures of one strategy over its cases."""
+    counts = {key: sum(result[key] for result in results) for key in ("n_matched", "n_truth", "n_detected")}
+    either = counts["n_truth"] + counts["n_detected"]
+    return {
+        **spread("iou", [result["iou"] for result in results]),
+        **spread("f1", [result["f1"] for result in results]),
+        "precision_median": float(np.median([result["precision"] for result in results])),
+        "recall_median": float(np.median([result["recall"] for result in results])),
+        "f1_pooled": 2 * counts["n_matched"] / either if either else 0.0,
+    }
+
+
+def draw_extremes(
+    folder: Path, cases: list[Case], result: dict, run: Runner, measure_by: str, strategies: list[str]
 ) -> list[Path]:
-    """Write up to ``--examples`` example files for one raster, in the seed's order."""
-    truth = read_polygons(truth_path, options.target)
-    files = []
-    with Raster(raster_path) as raster:
-        for row in drawn_order(truth, raster, options.seed):
-            polygon = truth.geometry[row]
-            if options.boxes:
-                polygon = outline_in_box(polygon, raster, segmenter)
-            if polygon is not None and shapely.get_num_geometries(polygon) == 1:
-                files.append(folder / f"{Path(raster_path).stem}_{row}.geojson")
-                gpd.GeoSeries([polygon], crs=truth.crs).to_file(files[-1], driver="GeoJSON")
-            if len(files) == options.examples:
-                break
-    return files
+    """Draw each strategy's best and worst case; gives the pictures' paths.
 
-
-def run_one(
-    raster_path: str,
-    example: Path,
-    strategy: str,
-    options: argparse.Namespace,
-    segmenter: Segmenter,
-    folder: Path,
-) -> Path:
-    """Run one example with one strategy; gives the file of detections."""
-    output = folder / f"{example.stem}_{strategy}.gpkg"
-    request = DetectRequest(
-        raster=raster_path,
-        example=str(example),
-        output=str(output),
-        target=options.target,
-        strategy=strategy,
-        runs=options.runs,
-        seed=options.seed,
-    )
-    summary = detect(request, segmenter=segmenter)
-    print(f"{output.stem}: {summary.count} in {summary.seconds:.0f} s", file=sys.stderr, flush=True)
-    return output
-
-
-def figures(results: list[dict]) -> dict[str, float | list[float]]:
-    """Median and worst of the examples, and all of them."""
-    iou, f1 = ([round(result[key], 4) for result in results] for key in ("iou", "f1"))
-    return {
-        "iou_median": float(np.median(iou)),
-        "iou_min": min(iou),
-        "f1_median": float(np.median(f1)),
-        "f1_min": min(f1),
-        "iou": iou,
-        "f1": f1,
-    }
-
-
-def measure(options: argparse.Namespace, folder: Path) -> dict:
-    """Run everything; gives the object that is printed."""
-    segmenter = Segmenter.load(options.model, options.checkpoint)
-    results: dict[str, list[dict]] = {strategy: [] for strategy in options.strategies}
-    for raster_path, truth_path in zip(options.raster, options.truth, strict=True):
-        truth = read_polygons(truth_path, options.target)
-        with Raster(raster_path) as raster:
-            extent = raster.bounds_map
-        for example in write_examples(raster_path, truth_path, options, segmenter, folder):
-            for strategy in options.strategies:
-                found = read_polygons(run_one(raster_path, example, strategy, options, segmenter, folder))
-                result = evaluate(found, truth, extent, options.iou, boxes=options.boxes)
-                print(strategy, json.dumps(result), file=sys.stderr, flush=True)
-                results[strategy].append(result)
-    every = next(iter(results.values()))
-    return {
-        "coverage": float(np.mean([result["coverage"] for result in every])),
-        "strategies": {strategy: figures(each) for strategy, each in results.items()},
-    }
+    The cases are run again, with the same seed and so the same outcome.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for strategy in strategies:
+        values = result["strategies"][strategy][measure_by]
+        for which, index in (("best", int(np.argmax(values))), ("worst", int(np.argmin(values)))):
+            case = cases[index]
+            paths.append(folder / f"{strategy}_{which}_{case.name}.png")
+            with Raster(case.place.raster_path) as raster:
+                example = read_polygons(case.example_path)
+                place = case.place
+                draw_case(paths[-1], raster, place.extent_map, place.truth, run(case, strategy), example)
+    return paths
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line; :mod:`benchmarks.report` fills it for each place."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.accuracy",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--raster", nargs="+", required=True)
-    parser.add_argument("--truth", nargs="+", required=True)
+    parser.add_argument("--truth", nargs="+", required=True, help="one per raster")
+    parser.add_argument(
+        "--extent",
+        nargs=4,
+        type=float,
+        metavar=("XMIN", "YMIN", "XMAX", "YMAX"),
+        help="search and judge here only (one raster; default: all of it)",
+    )
+    add_common(parser)
+    return parser
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Options that every measurement of accuracy has."""
+    names = [*STRATEGIES, *BASELINES, *TRIVIAL]
     parser.add_argument("--target", choices=("building", "vehicle"), default="building")
-    parser.add_argument("--boxes", action="store_true", help="the truth is bounding boxes")
-    parser.add_argument("--iou", type=float, default=0.5, help="IoU of a match")
-    parser.add_argument("--examples", type=int, default=10, help="per raster")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--strategies", nargs="+", choices=list(STRATEGIES), default=list(STRATEGIES))
-    parser.add_argument("--runs", type=int, default=64)
+    parser.add_argument("--boxes", action="store_true", help="compare bounding boxes: the truth is boxes")
+    parser.add_argument("--iou", type=float, default=0.5, help="IoU of a match (0.5)")
+    parser.add_argument("--examples", type=int, default=10, help="per raster (10)")
+    parser.add_argument("--seed", type=int, default=0, help="of examples, prompts and bootstrap (0)")
+    parser.add_argument(
+        "--strategies", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names)
+    )
+    parser.add_argument("--resolution", type=float, help="metres per canvas pixel (default: as for users)")
+    parser.add_argument("--runs", type=int, default=64, help="prompt sets per tile (64)")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--checkpoint")
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--keep", type=Path, help="folder to keep examples and detections in")
+    parser.add_argument("--pictures", type=Path, help="folder for each strategy's best and worst case as PNG")
     parser.add_argument("--json", action="store_true", help="one line instead of an indented object")
-    return parser
 
 
 def run(options: argparse.Namespace) -> dict:
     """Measure in a temporary folder, or in the one to keep."""
+    if len(options.raster) != len(options.truth):
+        raise ExemplarError("Give one --truth for each --raster.")
+    if options.extent and len(options.raster) > 1:
+        raise ExemplarError("--extent is for one raster.")
+    segmenter = Segmenter.load(options.model, options.checkpoint, options.device)
+    places = [
+        read_place(raster, truth, options.target, options.extent)
+        for raster, truth in zip(options.raster, options.truth, strict=True)
+    ]
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        return measure(options, folder)
+        outliner = segmenter if options.boxes else None
+        cases = draw_cases(places, folder, examples=options.examples, seed=options.seed, outliner=outliner)
+        runner = Users(options, segmenter, folder)
+        result = measure(cases, options.strategies, runner, options)
+        if options.pictures:
+            drawn = [name for name in options.strategies if name not in TRIVIAL]
+            by = "f1" if options.boxes else "iou"
+            paths = draw_extremes(options.pictures, cases, result, runner, by, drawn)
+            result["pictures"] = [path.name for path in paths]
+    return result
 
 
-def main() -> None:
-    """Print one JSON object."""
-    options = parser().parse_args()
-    result = run(options)
-    print(json.dumps(result) if options.json else json.dumps(result, indent=2))
+def print_result(result: dict, one_line: bool) -> None:
+    """Print the object, on one line or indented."""
+    print(json.dumps(result) if one_line else json.dumps(result, indent=2))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print one JSON object; 2 for wrong use or bad input."""
+    options = parser().parse_args(arguments)
+    try:
+        print_result(run(options), options.json)
+    except ExemplarError as error:
+        print(f"benchmarks.accuracy: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
