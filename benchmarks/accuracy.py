@@ -137,24 +137,25 @@ def summary(results: list[dict]) -> dict[str, float | list[float]]:
     }
 
 
-def draw_extremes(
-    folder: Path, cases: list[Case], result: dict, run: Runner, measure_by: str, strategies: list[str]
-) -> list[Path]:
-    """Draw each strategy's best and worst case; gives the pictures' paths.
+def draw_extremes(pictures: Path, cases: list[Case], result: dict, folder: Path, by: str) -> list[Path]:
+    """Draw the reference strategy's best and worst case from what ``Users`` left in the folder.
 
-    The cases are run again, with the same seed and so the same outcome.
+    Parameters
+    ----------
+    by : str
+        The measure that says which is best: ``iou`` or ``f1``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    pictures.mkdir(parents=True, exist_ok=True)
+    strategy = result["reference"]
+    values = result["strategies"][strategy][by]
     paths = []
-    for strategy in strategies:
-        values = result["strategies"][strategy][measure_by]
-        for which, index in (("best", int(np.argmax(values))), ("worst", int(np.argmin(values)))):
-            case = cases[index]
-            paths.append(folder / f"{strategy}_{which}_{case.name}.png")
-            with Raster(case.place.raster_path) as raster:
-                example = read_polygons(case.example_path)
-                place = case.place
-                draw_case(paths[-1], raster, place.extent_map, place.truth, run(case, strategy), example)
+    for which, index in (("best", int(np.argmax(values))), ("worst", int(np.argmin(values)))):
+        case = cases[index]
+        place, example = case.place, read_polygons(case.example_path)
+        found = read_polygons(folder / f"{case.name}_{strategy}.gpkg")
+        paths.append(pictures / f"{strategy}_{which}_{case.name}.png")
+        with Raster(place.raster_path) as raster:
+            draw_case(paths[-1], raster, place.extent_map, place.truth, found, example)
     return paths
 
 
@@ -195,7 +196,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--keep", type=Path, help="folder to keep examples and detections in")
-    parser.add_argument("--pictures", type=Path, help="folder for each strategy's best and worst case as PNG")
+    parser.add_argument("--pictures", type=Path, help="folder for the best and worst case as PNG")
     parser.add_argument("--json", action="store_true", help="one line instead of an indented object")
 
 
@@ -217,10 +218,9 @@ def run(options: argparse.Namespace) -> dict:
         cases = draw_cases(places, folder, examples=options.examples, seed=options.seed, outliner=outliner)
         runner = Users(options, segmenter, folder)
         result = measure(cases, options.strategies, runner, options)
-        if options.pictures:
-            drawn = [name for name in options.strategies if name not in TRIVIAL]
+        if options.pictures and result["reference"] not in TRIVIAL:
             by = "f1" if options.boxes else "iou"
-            paths = draw_extremes(options.pictures, cases, result, runner, by, drawn)
+            paths = draw_extremes(options.pictures, cases, result, folder, by)
             result["pictures"] = [path.name for path in paths]
     return result
 

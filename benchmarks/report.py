@@ -1,110 +1,274 @@
 """Write ``docs/results.md``: the accuracy of the shipped model on places it was not trained on.
 
-``python -m benchmarks.report --data ../shared/data/validation --examples 5 --seed 0``
+  python -m benchmarks.report --data ../shared/data/validation --examples 10
+
+Measures every place by ``benchmarks.accuracy`` and ``benchmarks.model`` and
+writes the page after each, so that nothing is lost when it is cut off. With
+``--keep FOLDER`` each measurement is also left there, and one that was made
+with the same options before is taken from there. The page holds no dates and
+no times: the same data, model and seed give the same page.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from benchmarks import accuracy
+from benchmarks import accuracy, model
+from benchmarks.baselines import BASELINES, TRIVIAL
+from benchmarks.potsdam import LECTURE
+from core.errors import ExemplarError
+from core.models import weights_file
 from core.prompts import STRATEGIES
 
-RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results.md"
-
-# Vora and Saha, arXiv 2408.07393: building IoU on ISPRS Potsdam, SAM ViT-H.
-LECTURE = {
-    "example-only": 0.002,
-    "random-point": 0.693,
-    "random-point-positive": 0.393,
-    "random-points": 0.480,
-}
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 HEAD = """# Results
-Written by `python -m benchmarks.report`; nothing here is typed by hand. Embedded model, examples
-drawn by seed {seed} from the truth (whole objects of at least half the median size), {runs} runs
-per tile, default settings, CPU. No validation image was used in training. IoU is that of the
-unions of polygons over the whole image; coverage is the truth's share of it, which is the IoU of
-the answer "everything". F1 matches objects one to one.
+Written by `{command}`; nothing here is typed by hand. {model}, default settings, {runs} runs per
+tile. Examples are drawn by the seed from the truth: whole objects of at least half the median
+size. No validation image was used in training. IoU is that of the unions of polygons over the
+whole image; coverage is the truth's share of it, which is the IoU of the answer `everything`. F1
+matches objects one to one.
 
 The lecture's column (Vora and Saha, arXiv 2408.07393) is building IoU on ISPRS Potsdam with
 Meta's SAM and *all* objects of the example image given; it is another place and another model,
-so it is a landmark, not a comparison.
+so it is a landmark, not a comparison. Who has that data set and a checkpoint measures both with
+`python -m benchmarks.potsdam`.
+
+`persam` and `automatic` are other ways to prompt the same network on the same canvas: a prototype
+with one positive and one negative point, repeated (after arXiv 2305.03048); and segment-anything's
+automatic masks, kept where they are like the example. The difference is that of `{reference}` to
+the other, on the same examples, with the 95 % bootstrap interval of its mean.
+"""
+
+CLICKS_HEAD = """
+# One object, clicked or boxed
+What the network makes of clicks alone, with no example: the single answer that a user gets. First
+click in the middle of the object, the next ones where the answer before was most wrong. Mean IoU;
+where the truth is boxes, the share of objects whose mask's bounding box has IoU 0.5 or more with
+the truth's. The last columns compare the network's own estimate of its IoU with the true one.
+
+| objects | n | 1 click | 3 clicks | box | rank correlation | mean error |
+|---|---|---|---|---|---|---|
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """One table of the report: a title and what ``benchmarks.accuracy`` is asked for."""
+    """One place of the report.
+
+    Attributes
+    ----------
+    title : str
+    files : tuple of str
+        Arguments that name rasters and truths.
+    target : str
+    more : tuple of str
+        Further arguments of ``benchmarks.accuracy``.
+    """
 
     title: str
-    arguments: tuple[str, ...]
+    files: tuple[str, ...]
+    target: str
+    more: tuple[str, ...]
+
+    @property
+    def rasters(self) -> int:
+        """How many images the place has."""
+        return self.files.index("--truth") - 1
+
+    @property
+    def name(self) -> str:
+        """As part of a file's name."""
+        return self.title.split(" (")[0].replace(", ", "_").lower()
 
 
 def places(data: Path, examples: int) -> list[Place]:
-    """Kampala and Banepa for buildings, the Estonian tiles for vehicles."""
+    """Kampala and Banepa for buildings, the Estonian tiles for vehicles; those that the data holds."""
     found = [
         Place(
             f"Buildings, {name.capitalize()}",
-            (
-                *("--raster", str(data / f"{name}.tif"), "--truth", str(data / f"{name}_truth.gpkg")),
-                *("--target", "building", "--examples", str(examples)),
-            ),
+            ("--raster", str(data / f"{name}.tif"), "--truth", str(data / f"{name}_truth.gpkg")),
+            "building",
+            ("--examples", str(examples)),
         )
         for name in ("kampala", "banepa")
+        if (data / f"{name}.tif").exists()
     ]
     tiles = sorted((data / "estonia").glob("*.tif"))
     if tiles:
         truths = [str(tile.with_name(f"{tile.stem}_boxes.gpkg")) for tile in tiles]
+        per_tile = max(1, round(examples / len(tiles)))
         found.append(
             Place(
-                "Vehicles, Estonia (boxes; a match is a box IoU of 0.3; one example per tile)",
-                (
-                    *("--raster", *map(str, tiles), "--truth", *truths, "--target", "vehicle"),
-                    *("--boxes", "--iou", "0.3", "--examples", "1"),
-                ),
+                "Vehicles, Estonia (boxes; a match is a box IoU of 0.3)",
+                ("--raster", *map(str, tiles), "--truth", *truths),
+                "vehicle",
+                ("--boxes", "--iou", "0.3", "--examples", str(per_tile)),
             )
         )
+    if not found:
+        raise ExemplarError(f"{data} holds no kampala.tif, banepa.tif or estonia/*.tif.")
     return found
 
 
-def table(place: Place, result: dict) -> str:
-    """One place as Markdown."""
-    count = len(next(iter(result["strategies"].values()))["iou"])
+def accuracy_section(place: Place, result: dict, command: str, pictures: str | None) -> str:
+    """One place's table, command line and pictures as Markdown."""
+    cases = result["cases"]
     lines = [
         f"\n## {place.title}",
-        f"Coverage {result['coverage']:.3f}; {count} examples.\n",
-        "| strategy | lecture's IoU | IoU, median | IoU, worst to best | F1, median | F1, worst to best |",
-        "|---|---|---|---|---|---|",
+        f"Coverage {result['coverage']:.3f}; {len(cases)} examples.\n",
+        "| strategy | lecture's IoU | IoU, median | IoU, worst to best | F1, median | F1, worst to best | "
+        "F1, all counts together | IoU difference | F1 difference |",
+        "|" + "---|" * 9,
     ]
     for name, figures in result["strategies"].items():
         iou, f1 = figures["iou"], figures["f1"]
+        differences = result["differences"].get(name)
+        compared = [interval(differences[key]) if differences else "" for key in ("iou", "f1")]
+        lecture = LECTURE.get(name, "") if place.target == "building" else ""
         lines.append(
-            f"| `{name}` | {LECTURE.get(name, '')} | **{figures['iou_median']:.3f}** | {min(iou):.3f} to "
-            f"{max(iou):.3f} | {figures['f1_median']:.3f} | {min(f1):.3f} to {max(f1):.3f} |"
+            f"| `{name}` | {lecture} | **{figures['iou_median']:.3f}** | {min(iou):.3f} to {max(iou):.3f} | "
+            f"**{figures['f1_median']:.3f}** | {min(f1):.3f} to {max(f1):.3f} | {figures['f1_pooled']:.3f} | "
+            f"{compared[0]} | {compared[1]} |"
         )
+    lines.append(f"\n```\n{command}\n```")
+    for name in result.get("pictures", []):
+        which = "Best" if "_best_" in name else "Worst"
+        lines.append(f"\n![{which} example: truth green, found magenta, example yellow]({pictures}/{name})")
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
+def interval(difference: dict) -> str:
+    """A mean difference with its interval."""
+    return f"{difference['mean']:+.3f} ({difference['low']:+.3f} to {difference['high']:+.3f})"
+
+
+def clicks_row(place: Place, result: dict) -> str:
+    """One place's clicks as a row of Markdown."""
+    figures = result[place.target]
+    kind = " (boxes)" if figures["truth"] == "boxes" else ""
+    return (
+        f"| {place.title.split(' (')[0]}{kind} | {figures['n']} | {figures['click_1']:.3f} | "
+        f"{figures['click_3']:.3f} | {figures['box']:.3f} | {result['rank_correlation']:.3f} | "
+        f"{result['iou_error']:.3f} |\n"
+    )
+
+
+def command_line(module: str, arguments: list[str]) -> str:
+    """What a person types to repeat one measurement; long lists of files are shortened."""
+    shown, skipping = [], 0
+    for index, argument in enumerate(arguments):
+        inside = argument.endswith((".tif", ".gpkg")) and index + 1 < len(arguments)
+        skipping = skipping + 1 if inside else 0
+        if skipping <= 1:
+            shown.append(shlex.quote(argument))
+        elif skipping == 2:
+            shown.append("…")
+    return f"python -m benchmarks.{module} {' '.join(shown)}"
+
+
+def kept(folder: Path | None, name: str, arguments: list[str], measure: Callable[[], dict]) -> dict:
+    """A measurement from the folder where it was made before with the same arguments, or made now.
+
+    Parameters
+    ----------
+    arguments : list of str
+        All that the measurement depends on.
+    """
+    path = folder / f"{name}.json" if folder else None
+    if path is not None and path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before["arguments"] == arguments:
+            return before["result"]
+    result = measure()
+    if path is not None:
+        path.write_text(json.dumps({"arguments": arguments, "result": result}), encoding="utf-8")
+    return result
+
+
+def write(options: argparse.Namespace, command: str) -> None:
+    """Measure every place and write the page, after each measurement anew."""
+    weights = hashlib.sha256(weights_file(options.model, options.checkpoint).read_bytes()).hexdigest()
+    network = ["--model", options.model, "--seed", str(options.seed)]
+    if options.checkpoint:
+        network += ["--checkpoint", options.checkpoint]
+    pictures = os.path.relpath(options.pictures, options.output.parent) if options.pictures else None
+    sections, rows = [], []
+    for place in places(options.data, options.examples):
+        per_raster = max(1, round(options.objects / place.rasters))
+        arguments = [*place.files, "--target", place.target, "--objects", str(per_raster), *network]
+        asked = model.parser().parse_args(arguments)
+        clicked = kept(options.keep, f"clicks_{place.name}", [*arguments, weights], partial(model.run, asked))
+        rows.append(clicks_row(place, clicked))
+        arguments = [*place.files, "--target", place.target, *place.more, *network]
+        arguments += ["--runs", str(options.runs), "--strategies", *options.strategies]
+        shown = command_line("accuracy", arguments)
+        if options.pictures:
+            arguments += ["--pictures", str(options.pictures)]
+        asked = accuracy.parser().parse_args(arguments)
+        result = kept(
+            options.keep, f"accuracy_{place.name}", [*arguments, weights], partial(accuracy.run, asked)
+        )
+        sections.append(accuracy_section(place, result, shown, pictures))
+        head = HEAD.format(
+            command=command,
+            model="Embedded model" if options.model == "embedded" else f"Model `{options.model}`",
+            runs=options.runs,
+            reference=result["reference"],
+        )
+        page = head + "".join(sections) + CLICKS_HEAD + "".join(rows)
+        options.output.write_text(page, encoding="utf-8")
+
+
+def _without_keep(arguments: list[str]) -> list[str]:
+    """The arguments less a folder that says nothing to anyone else."""
+    if "--keep" not in arguments:
+        return arguments
+    place = arguments.index("--keep")
+    return arguments[:place] + arguments[place + 2 :]
+
+
+def main(arguments: list[str] | None = None) -> int:
     """Measure every place and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    names = [*STRATEGIES, *BASELINES, *TRIVIAL]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared/data/validation"))
-    parser.add_argument("--examples", type=int, default=5, help="per place")
+    parser.add_argument("--examples", type=int, default=10, help="per place (10)")
+    parser.add_argument("--objects", type=int, default=100, help="clicked, at most, per place (100)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=int, default=64)
-    parser.add_argument("--keep", type=Path, help="folder to keep examples and detections in")
-    options = parser.parse_args()
-    page = HEAD.format(seed=options.seed, runs=options.runs)
-    for place in places(options.data, options.examples):
-        common = ["--seed", str(options.seed), "--runs", str(options.runs), "--strategies", *STRATEGIES]
-        if options.keep:
-            common += ["--keep", str(options.keep)]
-        page += table(place, accuracy.run(accuracy.parser().parse_args([*place.arguments, *common])))
-        RESULTS.write_text(page, encoding="utf-8")  # a place is not lost if the next one is cut off
+    parser.add_argument("--strategies", nargs="+", choices=names, default=names, metavar="NAME")
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--keep", type=Path, help="folder to keep measurements in, and to take them from")
+    parser.add_argument(
+        "--pictures", type=Path, help="folder for the reference strategy's best and worst case"
+    )
+    parser.add_argument("--output", type=Path, default=DOCS / "results.md")
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(given)
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
+    try:
+        write(options, command_line("report", _without_keep(list(given))))
+    except ExemplarError as error:
+        print(f"benchmarks.report: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -212,12 +212,12 @@ def test_accuracy_prints_the_promised_keys(squares, bright, tmp_path, capsys):
     assert strategies["random-point"]["iou_min"] > 0.85
     assert result["reference"] == "random-point"
     assert result["differences"]["nothing"]["iou"]["low"] > 0.85
-    for strategy in ("random-point", "persam"):
-        for which in ("best", "worst"):
-            (path,) = (tmp_path / "pictures").glob(f"{strategy}_{which}_*.png")
-            with rasterio.open(path) as picture:
-                colours = {tuple(c) for c in picture.read().reshape(3, -1).T.tolist()}
-            assert {(60, 235, 60), (255, 0, 190), (255, 230, 0)} & colours
+    assert len(result["pictures"]) == 2
+    for which in ("best", "worst"):
+        (path,) = (tmp_path / "pictures").glob(f"random-point_{which}_*.png")
+        with rasterio.open(path) as picture:
+            colours = {tuple(c) for c in picture.read().reshape(3, -1).T.tolist()}
+        assert {(60, 235, 60), (255, 0, 190), (255, 230, 0)} & colours
 
 
 def test_accuracy_says_what_is_wrong_with_its_input(squares, bright, capsys):

@@ -1,0 +1,84 @@
+"""The results page, from measurements of a tiny place with random weights."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+
+from benchmarks import accuracy, report
+from core.errors import ExemplarError
+
+PIXEL = 0.25
+
+
+@pytest.fixture
+def data(make_raster, write_polygons, tmp_path):
+    """A folder that holds one place, kampala, with three bright squares."""
+    rng = np.random.default_rng(2)
+    image = rng.integers(40, 90, (3, 256, 256), np.uint8)
+    transform = Affine(PIXEL, 0, 500_000, 0, -PIXEL, 5_400_000)
+    outlines = []
+    for column, row in ((30, 40), (150, 60), (90, 170)):
+        image[:, row : row + 48, column : column + 48] = 220
+        (x0, y1), (x1, y0) = transform * (column, row), transform * (column + 48, row + 48)
+        outlines.append(shapely.Polygon([(x0, y0), (x1, y0), (x1, y1), (x0 + 1, y1), (x0, y1 - 1)]))
+    make_raster(image, "kampala.tif", transform=transform)
+    write_polygons(outlines, "kampala_truth.gpkg")
+    return tmp_path
+
+
+def test_the_page_is_written_and_kept_figures_serve_again(data, embedded_checkpoint, tmp_path, monkeypatch):
+    page, keep = tmp_path / "results.md", tmp_path / "kept"
+    asked = (
+        f"--data {data} --examples 1 --objects 1 --runs 2 --checkpoint {embedded_checkpoint} --output {page}"
+    )
+    asked += f" --strategies random-point everything nothing --keep {keep}"
+
+    assert report.main(asked.split()) == 0
+    first = page.read_text()
+    page.unlink()
+
+    def refuse(_):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(accuracy, "run", refuse)
+    assert report.main(asked.split()) == 0
+
+    assert first == page.read_text()
+    assert "| `random-point` | 0.693 |" in first
+    assert "## Buildings, Kampala\nCoverage 0.10" in first
+    assert "python -m benchmarks.accuracy --raster" in first
+    assert "| Buildings, Kampala | 1 |" in first
+    assert str(keep) not in first
+    assert len(list(keep.glob("*.json"))) == 2
+
+
+def test_other_arguments_are_measured_anew(tmp_path):
+    made = []
+
+    def measure():
+        made.append(len(made))
+        return {"n": made[-1]}
+
+    assert report.kept(tmp_path, "a", ["--seed", "0"], measure) == {"n": 0}
+    assert report.kept(tmp_path, "a", ["--seed", "0"], measure) == {"n": 0}
+    assert report.kept(tmp_path, "a", ["--seed", "1"], measure) == {"n": 1}
+    assert report.kept(None, "a", ["--seed", "1"], measure) == {"n": 2}
+    assert json.loads((tmp_path / "a.json").read_text())["arguments"] == ["--seed", "1"]
+
+
+def test_long_lists_of_files_are_shortened():
+    arguments = ["--raster", "a.tif", "b.tif", "c.tif", "--truth", "a.gpkg", "--target", "vehicle"]
+
+    assert report.command_line("accuracy", arguments) == (
+        "python -m benchmarks.accuracy --raster a.tif … --truth a.gpkg --target vehicle"
+    )
+
+
+def test_a_folder_without_places_is_refused(tmp_path):
+    with pytest.raises(ExemplarError, match="holds no"):
+        report.places(tmp_path, 10)
