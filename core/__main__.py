@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from . import __version__
 from .errors import CancelledError, ExemplarError
-from .protocol import DetectRequest
+from .protocol import DetectRequest, EvaluateRequest
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,10 +61,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _fields(options: argparse.Namespace) -> dict:
+    """A command's flags as the fields of its request."""
+    return {key: value for key, value in vars(options).items() if key not in ("command", "run", "progress")}
+
+
 def _detect(options: argparse.Namespace) -> None:
     from .pipeline import detect
-
-    fields = {key: value for key, value in vars(options).items() if key not in ("command", "run", "progress")}
 
     def progress(fraction: float, message: str) -> None:
         if options.progress == "text":
@@ -72,7 +75,7 @@ def _detect(options: argparse.Namespace) -> None:
         elif options.progress == "json":
             print(json.dumps({"fraction": fraction, "message": message}), file=sys.stderr, flush=True)
 
-    summary = detect(DetectRequest(**fields), progress=progress)
+    summary = detect(DetectRequest(**_fields(options)), progress=progress)
     if options.progress != "none":
         print(
             f"{summary.count} detections in {summary.output} "
@@ -81,16 +84,9 @@ def _detect(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from .evaluate import evaluate, read_polygons
+    from .evaluate import evaluate_files
 
-    result = evaluate(
-        read_polygons(options.detections, options.target),
-        read_polygons(options.truth, options.target),
-        options.extent,
-        options.iou,
-        boxes=options.boxes,
-    )
-    print(json.dumps(result))
+    print(json.dumps(evaluate_files(EvaluateRequest(**_fields(options)))))
 
 
 def _strategies(_: argparse.Namespace) -> None:

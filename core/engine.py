@@ -56,12 +56,11 @@ class Engine:
                     "error", job=None, message=f"Not understood: {error}.", user_fault=False, details=""
                 )
                 continue
-            if message["type"] == "detect":
+            if message["type"] in ("detect", "evaluate"):
                 self._jobs.put(message)
             elif message["type"] == "cancel":
-                self._cancelled.add(
-                    str(message.get("job"))
-                )  # a name that is no text must not end this thread
+                # as text: a name of another kind must not end this thread
+                self._cancelled.add(str(message.get("job")))
             elif message["type"] == "shutdown":
                 break
         # Whoever asked is gone or wants an end. A job that is being written may finish or
@@ -75,12 +74,14 @@ class Engine:
         """Greet, then run jobs until the process ends."""
         self.send("hello", **greeting())
         while (message := self._jobs.get()) is not None:
-            self.run_job(message.get("job"), message.get("request"))
+            self.run_job(message)
 
-    def run_job(self, job: str, fields: Any) -> None:
+    def run_job(self, message: dict[str, Any]) -> None:
         """Run one job and say how it ended, whatever happens."""
+        job, given = message.get("job"), message.get("request")
+        run = {"detect": self._detect, "evaluate": self._evaluate}[message["type"]]
         try:
-            self._detect(job, fields)
+            run(job, given if isinstance(given, dict) else {})
         except CancelledError:
             self.send("cancelled", job=job)
         except ExemplarError as error:
@@ -95,10 +96,15 @@ class Engine:
     def _fail(self, job: str, message: str) -> None:
         self.send("error", job=job, message=message, user_fault=False, details=traceback.format_exc())
 
-    def _detect(self, job: str, fields: Any) -> None:
+    def _evaluate(self, job: str, given: dict[str, Any]) -> None:
+        from .evaluate import evaluate_files
+
+        self.send("result", job=job, figures=evaluate_files(protocol.EvaluateRequest.from_dict(given)))
+
+    def _detect(self, job: str, given: dict[str, Any]) -> None:
         from .pipeline import detect
 
-        request = protocol.DetectRequest.from_dict(fields if isinstance(fields, dict) else {})
+        request = protocol.DetectRequest.from_dict(given)
         summary = detect(
             request,
             segmenter=self._segmenter(job, request),

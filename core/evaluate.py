@@ -10,6 +10,7 @@ import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from .errors import InputError
+from .protocol import EvaluateRequest
 
 
 def read_polygons(path: str | Path, target: str | None = None) -> gpd.GeoDataFrame:
@@ -28,6 +29,19 @@ def read_polygons(path: str | Path, target: str | None = None) -> gpd.GeoDataFra
         table = table[table["target"] == target]
     table.geometry = table.geometry.make_valid()
     return table.reset_index(drop=True)
+
+
+def evaluate_files(request: EvaluateRequest) -> dict[str, float | int]:
+    """Evaluate one file against another, as the command line and Processing do."""
+    if not 0 < request.iou <= 1:
+        raise InputError("The IoU of a match must lie between 0 and 1.")
+    return evaluate(
+        read_polygons(request.detections, request.target),
+        read_polygons(request.truth, request.target),
+        request.extent,
+        request.iou,
+        boxes=request.boxes,
+    )
 
 
 def evaluate(

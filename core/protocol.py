@@ -7,6 +7,8 @@ to the engine         meaning
 ====================  ==========================================================
 ``detect``            ``job`` (a name the caller chooses), ``request``: the
                       fields of :class:`DetectRequest`
+``evaluate``          ``job``, ``request``: the fields of
+                      :class:`EvaluateRequest`
 ``cancel``            ``job``: stop between two batches, write nothing
 ``shutdown``          end the process; so does closing standard input
 ====================  ==========================================================
@@ -18,8 +20,9 @@ from the engine       meaning
                       ``strategies``, ``targets``, ``models`` (lists of objects
                       with ``name``, ``title`` and, where one is it, ``default``)
 ``progress``          ``job``, ``fraction`` (0 to 1), ``message``
-``result``            ``job``, ``output`` (path), ``count``, ``seconds``,
-                      ``resolution`` (metres), ``min_score``
+``result``            of ``detect``: ``job``, ``output`` (path), ``count``,
+                      ``seconds``, ``resolution`` (metres), ``min_score``; of
+                      ``evaluate``: ``job``, ``figures`` (an object)
 ``cancelled``         ``job``
 ``error``             ``job``, ``message`` (the sentence for the user),
                       ``user_fault`` (bool), ``details`` (a traceback or "")
@@ -35,8 +38,26 @@ from typing import Any
 PROTOCOL = 1
 
 
+class _Request:
+    """What requests share: their fields as plain objects, and back."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, given: dict[str, Any]):
+        """Build a request; unknown or missing fields raise ``ValueError`` naming them."""
+        fields = dataclasses.fields(cls)
+        if unknown := sorted(set(given) - {field.name for field in fields}):
+            raise ValueError(f"unknown fields in the request: {', '.join(unknown)}")
+        needed = {field.name for field in fields if field.default is dataclasses.MISSING}
+        if missing := sorted(needed - set(given)):
+            raise ValueError(f"fields missing in the request: {', '.join(missing)}")
+        return cls(**given)
+
+
 @dataclasses.dataclass
-class DetectRequest:
+class DetectRequest(_Request):
     """Everything that ``detect`` needs; the command line's flags by the same names.
 
     Parameters
@@ -87,18 +108,31 @@ class DetectRequest:
     mask: str | None = None
     candidates: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> DetectRequest:
-        """Build a request; unknown or missing fields raise ``ValueError`` naming them."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(fields) - known):
-            raise ValueError(f"unknown fields in the request: {', '.join(unknown)}")
-        if missing := sorted({"raster", "example", "output"} - set(fields)):
-            raise ValueError(f"fields missing in the request: {', '.join(missing)}")
-        return cls(**fields)
+@dataclasses.dataclass
+class EvaluateRequest(_Request):
+    """Everything that ``evaluate`` needs; the command line's flags by the same names.
+
+    Parameters
+    ----------
+    detections, truth : str
+        Vector files of polygons.
+    target : str, optional
+        Only the rows whose column ``target`` says so.
+    extent : list of float, optional
+        ``[xmin, ymin, xmax, ymax]`` in the truth's CRS; default: the truth's bounds.
+    iou : float
+        From this IoU on a detection is an object of the truth.
+    boxes : bool
+        Compare bounding boxes with bounding boxes.
+    """
+
+    detections: str
+    truth: str
+    target: str | None = None
+    extent: list[float] | None = None
+    iou: float = 0.5
+    boxes: bool = False
 
 
 def encode(kind: str, **fields: Any) -> bytes:
