@@ -40,7 +40,9 @@ MOST_OBJECTS = 300  # per tile, so that a blind model comes to an end
 # The generator's defaults (0.88 and 0.95) are made for Meta's weights and large objects in photographs;
 # from the air, and with a small model, they leave almost nothing.
 LEAST_IOU, LEAST_STABILITY = 0.5, 0.7
-POINT_SPACING = 32  # canvas pixels, which is the generator's 32 points per side
+# Canvas pixels between the generator's points: half an example, so that no object of its size is missed,
+# and within the 32 to 16 points per side that are usual.
+LEAST_SPACING, MOST_SPACING = 32, 64
 POINTS_TOGETHER = 8  # prompts decoded at once: three full-size masks each have to fit into memory
 MOST_OVERLAP = 0.5  # of a mask by better ones, or it is left out
 
@@ -158,10 +160,12 @@ def _centre_of(cell: int) -> tuple[float, float]:
 
 
 def _query_grid(canvas: Canvas) -> np.ndarray:
-    """Points on the query tile, ``POINT_SPACING`` apart, x and y in canvas pixels."""
+    """The generator's points on the query tile, x and y in canvas pixels."""
     height, width = canvas.image.shape[:2]
-    x = np.arange(canvas.column + POINT_SPACING / 2, width, POINT_SPACING)
-    y = np.arange(POINT_SPACING / 2, height, POINT_SPACING)
+    example = np.sqrt(canvas.example.sum() / max(len(canvas.copies), 1))
+    spacing = float(np.clip(example / 2, LEAST_SPACING, MOST_SPACING))
+    x = np.arange(canvas.column + spacing / 2, width, spacing)
+    y = np.arange(spacing / 2, height, spacing)
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
 
 

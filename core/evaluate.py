@@ -24,7 +24,8 @@ def read_polygons(path: str | Path, target: str | None = None) -> gpd.GeoDataFra
         raise InputError(f"No polygons can be read from {path}. Give a vector file.") from error
     if "geometry" not in table:
         raise InputError(f"{path} holds no polygons.")
-    table = table[table.geometry.notna() & ~table.geometry.is_empty]
+    shapes = table.geometry.to_numpy()
+    table = table[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
     if target is not None and "target" in table:
         table = table[table["target"] == target]
     table.geometry = table.geometry.make_valid()

@@ -1,8 +1,10 @@
-"""Masks for tiles whose objects are known as boxes only, made by the model in training.
+"""Masks for tiles whose objects are known as boxes only, with the help of the model in training.
 
-``python -m training.pseudo CHECKPOINT`` prompts the model with every box and
-keeps the mask where its own bounding box agrees with the box; all other boxes
-stay unknown. Training goes on with ``--pseudo FOLDER``.
+``python -m training.pseudo CHECKPOINT`` clicks at the middle of every box. A
+building's mask is kept where its own bounding box agrees with the box, which
+the model has not seen. A vehicle is a rectangle of known proportions, so its
+box leaves two outlines only, mirror images; the model's answer decides between
+them. All other boxes stay unknown. Training goes on with ``--pseudo FOLDER``.
 """
 
 from __future__ import annotations
@@ -20,13 +22,18 @@ from training import cache
 from training.network import Prompts, Trainee
 from training.plates import REAL_DATA, Plate, pixel_box, read_picture
 from training.scenes import BUILDING, VEHICLE
+from training.scenes.paint import rectangle
 from training.state import State
 
 FOLDER = cache.FOLDER.parent / "pseudo"
 WINDOW = 320  # canvas pixels around a box
 BOX_PX = {BUILDING: 150.0, VEHICLE: 84.0}  # canvas pixels that a box's longer side is scaled to
-AGREEMENT = 0.72  # IoU of the mask's bounding box with the box
+AGREEMENT = 0.75  # IoU of the mask's bounding box with the box
 LEAST_FILL = 0.25  # of the box that a mask must fill
+TILE_GSD_M = 0.2
+SNUG = 0.95  # boxes are drawn around vehicles with a little room
+ALIKE = 0.6  # IoU of a vehicle's two possible outlines from which on either will do
+LEAST_DIFFERENCE = 0.04  # of the model's mean answer inside the two outlines
 KINDS = {"building": BUILDING, "vehicle": VEHICLE}
 
 
@@ -40,29 +47,59 @@ class Labels:
 
 
 @torch.inference_mode()
-def mask_in_box(model: Trainee, image: np.ndarray, box: np.ndarray, kind: int) -> np.ndarray | None:
-    """The model's mask (tile pixels, bool) for a box (x0, y0, x1, y1); None where it doesn't fit the box."""
+def answer_in_box(model: Trainee, image: np.ndarray, box: np.ndarray, kind: int) -> np.ndarray:
+    """Logits (tile pixels) of the model's answer to a click at the middle of a box (x0, y0, x1, y1)."""
     longer = max(box[2] - box[0], box[3] - box[1])
     scale = float(np.clip(BOX_PX[kind] / longer, 0.1, 4.0))
-    middle = np.array([box[0] + box[2], box[1] + box[3]]) / 2
-    corner = middle - WINDOW / scale / 2
-    # rows of the matrix map window pixels to tile pixels, centres to centres
+    corner = (box[:2] + box[2:]) / 2 - WINDOW / scale / 2
     window_from_tile = np.float32([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
-    smooth = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    smooth = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
     view = cv2.warpAffine(
         image, window_from_tile, (WINDOW, WINDOW), flags=smooth, borderMode=cv2.BORDER_REFLECT
     )
-    in_view = (box.reshape(2, 2) - corner) * scale
-    prompts = Prompts(None, None, boxes=torch.from_numpy(in_view.reshape(1, 4).astype(np.float32)))
-    logits, quality = model.decode(model.encode([view]), prompts)
-    chosen = logits[0, int(quality[0].argmax())].numpy()
-    full = cv2.resize(chosen, (WINDOW, WINDOW), interpolation=cv2.INTER_LINEAR)
+    click = np.full((1, 1, 2), WINDOW / 2, np.float32)
+    # a box as prompt would be answered by a box; a click's answer has to find the outline
+    logits, _ = model.decode(model.encode([view]), Prompts(torch.from_numpy(click), torch.ones(1, 1)))
+    full = cv2.resize(logits[0, 0].numpy(), (WINDOW, WINDOW), interpolation=cv2.INTER_LINEAR)
     size = image.shape[1], image.shape[0]
-    mask = cv2.warpAffine(
-        full, window_from_tile, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderValue=-9.0
+    back = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(full, window_from_tile, size, flags=back, borderValue=-9.0)
+
+
+def vehicle_outlines(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The two rectangles (4, 2) with a vehicle's proportions that a box may be drawn around."""
+    width, height = box[2:] - box[:2]
+    slender = 0.3 if max(width, height) * TILE_GSD_M > 7 else 0.42  # width to length: trucks, cars
+    angles = np.linspace(0, np.pi / 2, 181)
+    ratio = (np.cos(angles) + slender * np.sin(angles)) / (np.sin(angles) + slender * np.cos(angles))
+    angle = float(angles[np.abs(np.log(ratio * height / width)).argmin()])
+    length = 0.5 * (
+        width / (np.cos(angle) + slender * np.sin(angle)) + height / (np.sin(angle) + slender * np.cos(angle))
     )
-    mask = mask > 0
-    return mask if fits(mask, box) else None
+    middle = (box[:2] + box[2:]) / 2
+    length *= SNUG
+    return tuple(rectangle(middle, length, length * slender, turn) for turn in (angle, -angle))
+
+
+def vehicle_mask(logits: np.ndarray, box: np.ndarray) -> np.ndarray | None:
+    """The vehicle's mask in its box; None where the model's answer doesn't tell which way it points."""
+    masks = []
+    for outline in vehicle_outlines(box):
+        drawn = np.zeros(logits.shape, np.uint8)
+        cv2.fillPoly(drawn, [np.round((outline - 0.5) * 16).astype(np.int32)], 1, cv2.LINE_8, 4)
+        masks.append(drawn > 0)
+    share = 1 / (1 + np.exp(-np.clip(logits, -20, 20)))
+    overlap = (masks[0] & masks[1]).sum() / max(1, (masks[0] | masks[1]).sum())
+    scores = [float(share[mask].mean()) if mask.any() else 0.0 for mask in masks]
+    if overlap < ALIKE and abs(scores[0] - scores[1]) < LEAST_DIFFERENCE:
+        return None
+    chosen = masks[int(scores[1] > scores[0])]
+    return chosen if chosen.any() else None
+
+
+def building_mask(logits: np.ndarray, box: np.ndarray) -> np.ndarray | None:
+    """The model's own mask, where it fits the box."""
+    return logits > 0 if fits(logits > 0, box) else None
 
 
 def fits(mask: np.ndarray, box: np.ndarray) -> bool:
@@ -82,7 +119,8 @@ def label_tile(model: Trainee, image: np.ndarray, boxes: list[tuple[np.ndarray, 
     """Masks of all boxes of a tile, larger ones first."""
     labels = Labels(np.zeros(image.shape[:2], np.int32), [0], np.zeros(image.shape[:2], bool))
     for box, kind in sorted(boxes, key=lambda item: -np.prod(item[0][2:] - item[0][:2])):
-        mask = mask_in_box(model, image, box, kind)
+        logits = answer_in_box(model, image, box, kind)
+        mask = (vehicle_mask if kind == VEHICLE else building_mask)(logits, box)
         x0, y0, x1, y1 = (int(v) for v in np.round(box))
         around = (slice(max(0, y0 - 2), y1 + 3), slice(max(0, x0 - 2), x1 + 3))
         if mask is None:
@@ -90,8 +128,11 @@ def label_tile(model: Trainee, image: np.ndarray, boxes: list[tuple[np.ndarray, 
             labels.instances[around] = 0
         else:
             labels.kinds.append(kind)
-            labels.instances[mask] = len(labels.kinds) - 1
+            # the rim is a pixel or two off
+            rim = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+            labels.unknown[rim] = True
             labels.unknown[mask] = False
+            labels.instances[mask] = len(labels.kinds) - 1
     return labels
 
 
@@ -120,12 +161,15 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--real", type=Path, default=REAL_DATA)
     parser.add_argument("--output", type=Path, default=FOLDER)
+    parser.add_argument("--only", nargs="*", help="names of tiles")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     model = State.load(arguments.checkpoint).averaged()
     arguments.output.mkdir(parents=True, exist_ok=True)
     for path in sorted((arguments.real / "estonia").glob("*.tif")):
+        if arguments.only and path.stem not in arguments.only:
+            continue
         image, boxes = boxes_of_tile(path)
         labels = label_tile(model, image, boxes)
         np.savez_compressed(

@@ -148,7 +148,8 @@ def test_automatic_keeps_what_is_like_the_example_and_of_its_size(search, monkey
 
 def test_automatic_runs_on_a_real_network(search, embedded_sam, monkeypatch):
     job, place = search
-    monkeypatch.setattr(baselines, "POINT_SPACING", 256)
+    monkeypatch.setattr(baselines, "LEAST_SPACING", 256)
+    monkeypatch.setattr(baselines, "MOST_SPACING", 256)
     monkeypatch.setattr(baselines, "LEAST_IOU", -10)
     monkeypatch.setattr(baselines, "LEAST_STABILITY", 0)
     real = dataclasses.replace(job, segmenter=Segmenter(embedded_sam, "random"))

@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 ENGINE_PYTHON = REPOSITORY / ".venv" / "bin" / "python"
-DESKTOP_SECONDS = 1500
+DESKTOP_SECONDS = 2700
 EVALUATE_SECONDS = 300
 TARGETS = {"building": "detections.shp", "vehicle": "detections_vehicles.shp"}
 

@@ -29,12 +29,12 @@ from qgis.utils import iface, plugins
 FOLDER = Path(os.environ.get("EXEMPLAR_DEMO_FOLDER", "."))
 SAMPLE = Path(os.environ.get("EXEMPLAR_DEMO_SAMPLE", "."))
 POLL_MS = 50
-RUN_SECONDS = 600
+RUN_SECONDS = 1200
 
 # target, the example's file, the shapefile to write, the picture, the share of the town to look at
 RUNS = (
     ("building", "example_building.geojson", "detections.shp", "window.png", 1.0),
-    ("vehicle", "example_vehicle.geojson", "detections_vehicles.shp", "window_vehicles.png", 0.5),
+    ("vehicle", "example_vehicle.geojson", "detections_vehicles.shp", "window_vehicles.png", 0.35),
 )
 
 
@@ -119,7 +119,7 @@ def script(outcome: dict) -> Iterator[Wait]:
     plugin.action.trigger()
     dock = plugin.dock
     yield Wait("the dock", lambda: dock.isVisible())
-    window.resizeDocks([dock], [340], Qt.Orientation.Horizontal)
+    window.resizeDocks([dock], [380], Qt.Orientation.Horizontal)
     yield Wait("the engine", lambda: dock.where_step.target() is not None, 240)
     outcome["engine_pid"] = dock.engine.pid
 
