@@ -46,6 +46,7 @@ from benchmarks.accuracy import Users, add_common, measure, print_result
 from benchmarks.cases import Case, Place, draw_cases
 from benchmarks.layouts import Lecture
 from benchmarks.tiles import Search, voting
+from core import output
 from core.errors import ExemplarError, InputError
 from core.example import read_example, working_resolution
 from core.pipeline import MIN_SCORE
@@ -140,7 +141,7 @@ class AsLecture(Users):
             answer = voting(STRATEGIES[strategy], self.options.runs)
             search = Search(query, example, target, resolution, self.segmenter, self.options.seed)
             found = search.run(answer, case.place.extent_map, Lecture(objects_px))
-            found[found["score"] >= MIN_SCORE].to_file(path)
+            output.write_table(found[found["score"] >= MIN_SCORE], path)
 
 
 def run(options: argparse.Namespace) -> dict:

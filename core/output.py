@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
+from contextlib import ExitStack
 from pathlib import Path
 
 import geopandas as gpd
@@ -44,61 +46,93 @@ def check_writable(path: str | Path, endings: tuple[str, ...] = tuple(DRIVERS)) 
     return path
 
 
-def write_table(table: gpd.GeoDataFrame, path: str | Path) -> None:
-    """Write detections as GeoPackage, shapefile, GeoJSON or GeoParquet, by the path's ending.
+class Drafts(ExitStack):
+    """Results written beside their places and moved there together at the end.
 
-    The files are written beside their place and then moved, so that a failure
-    leaves what was there before.
+    Used as a context manager: a failure before the end leaves what was there before.
+
+    Raises
+    ------
+    InputError
+        Where something can't be written, or not be put in its place.
     """
-    path = Path(path)
-    driver = DRIVERS[path.suffix.lower()]
-    options = {"ENCODING": "UTF-8"} if driver == "ESRI Shapefile" else {}
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".exemplar-") as folder:
-        draft = Path(folder) / path.name
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written: list[tuple[Path, Path]] = []
+
+    def __exit__(self, kind, error, trace) -> bool | None:
+        try:
+            if kind is None:
+                for folder, path in self._written:
+                    _move(folder, path)
+        finally:
+            super().__exit__(kind, error, trace)
+
+    def _folder(self, path: Path) -> Path:
+        folder = self.enter_context(tempfile.TemporaryDirectory(dir=path.parent, prefix=".exemplar-"))
+        self._written.append((Path(folder), path))
+        return Path(folder)
+
+    def table(self, table: gpd.GeoDataFrame, path: str | Path) -> None:
+        """Detections as GeoPackage, shapefile, GeoJSON or GeoParquet, by the path's ending."""
+        path = Path(path)
+        driver = DRIVERS[path.suffix.lower()]
+        options = {"ENCODING": "UTF-8"} if driver == "ESRI Shapefile" else {}
+        draft = self._folder(path) / path.name
         try:
             if driver == "Parquet":
                 table.to_parquet(draft, index=False)
-            else:
+                return
+            with warnings.catch_warnings():
+                # A raster without a CRS gives a layer without one; the user knows.
+                warnings.filterwarnings("ignore", message=".*crs.* was not provided")
                 table.to_file(draft, driver=driver, engine="pyogrio", geometry_type="Polygon", **options)
         except (DataSourceError, OSError) as error:
             raise InputError(f"{path} could not be written: {error}.") from error
-        _move_all(Path(folder), path)
 
+    def mask(self, table: gpd.GeoDataFrame, raster: Raster, extent_map, path: str | Path) -> None:
+        """Detections as a byte GeoTIFF (1 inside, 0 outside) on the raster's own pixels.
 
-def write_mask(table: gpd.GeoDataFrame, raster: Raster, extent_map, path: str | Path) -> None:
-    """Write detections as a byte GeoTIFF (1 inside, 0 outside) on the raster's own pixels.
-
-    Parameters
-    ----------
-    extent_map : tuple of float
-        xmin, ymin, xmax, ymax; the mask covers the raster's pixels in it.
-    """
-    path = Path(path)
-    window = _window_of(raster, extent_map)
-    transform = window_transform(window, raster.map_from_px)
-    shape = (int(window.height), int(window.width))
-    mask = np.zeros(shape, np.uint8)
-    if len(table):
-        rasterize(table.geometry, out=mask, transform=transform, default_value=1)
-    profile = {
-        "driver": "GTiff",
-        "count": 1,
-        "dtype": "uint8",
-        "compress": "deflate",
-        "tiled": True,
-        "width": shape[1],
-        "height": shape[0],
-        "transform": transform,
-        "crs": raster.crs.to_wkt() if raster.crs else None,
-    }
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".exemplar-") as folder:
-        draft = Path(folder) / path.name
+        Parameters
+        ----------
+        extent_map : tuple of float
+            xmin, ymin, xmax, ymax; the mask covers the raster's pixels in it.
+        """
+        path = Path(path)
+        window = _window_of(raster, extent_map)
+        transform = window_transform(window, raster.map_from_px)
+        mask = np.zeros((int(window.height), int(window.width)), np.uint8)
+        if len(table):
+            rasterize(table.geometry, out=mask, transform=transform, default_value=1)
+        profile = {
+            "driver": "GTiff",
+            "count": 1,
+            "dtype": "uint8",
+            "compress": "deflate",
+            "tiled": True,
+            "width": mask.shape[1],
+            "height": mask.shape[0],
+            "transform": transform,
+            "crs": raster.crs.to_wkt() if raster.crs else None,
+        }
         try:
-            with rasterio.open(draft, "w", **profile) as written:
+            with rasterio.open(self._folder(path) / path.name, "w", **profile) as written:
                 written.write(mask, 1)
         except (RasterioError, OSError) as error:
             raise InputError(f"{path} could not be written: {error}.") from error
-        _move_all(Path(folder), path)
+
+
+def write_table(table: gpd.GeoDataFrame, path: str | Path) -> None:
+    """Write one table whole or not at all; see :meth:`Drafts.table`."""
+    with Drafts() as drafts:
+        drafts.table(table, path)
+
+
+def write_mask(table: gpd.GeoDataFrame, raster: Raster, extent_map, path: str | Path) -> None:
+    """Write one mask whole or not at all; see :meth:`Drafts.mask`."""
+    with Drafts() as drafts:
+        drafts.mask(table, raster, extent_map, path)
 
 
 def _window_of(raster: Raster, extent_map) -> Window:
@@ -111,15 +145,14 @@ def _window_of(raster: Raster, extent_map) -> Window:
     return Window(left, top, right - left, bottom - top)
 
 
-def _move_all(folder: Path, path: Path) -> None:
-    drafts = sorted(folder.iterdir())
-    for ending in SHAPEFILE_PARTS if path.suffix.lower() == ".shp" else (path.suffix,):
-        # An index or projection of an older file of that name would not fit the new one.
-        stale = path.with_suffix(ending)
-        if stale.exists() and not (folder / stale.name).exists():
-            stale.unlink()
+def _move(folder: Path, path: Path) -> None:
+    """Move a result's files from their folder to their place, and what belonged to an older one away."""
+    endings = SHAPEFILE_PARTS if path.suffix.lower() == ".shp" else ()
     try:
-        for draft in drafts:
+        for stale in (path.with_suffix(ending) for ending in endings):
+            if stale.exists() and not (folder / stale.name).exists():
+                stale.unlink()
+        for draft in sorted(folder.iterdir()):
             draft.replace(path.parent / draft.name)
     except OSError as error:
         raise InputError(

@@ -230,8 +230,9 @@ def _write(
     query: Raster,
     extent: shapely.Polygon,
 ) -> None:
-    if request.mask:
-        output.write_mask(kept, query, extent.bounds, request.mask)
-    if request.candidates:
-        output.write_table(found, request.candidates)
-    output.write_table(kept, request.output)
+    with output.Drafts() as drafts:
+        drafts.table(kept, request.output)
+        if request.candidates:
+            drafts.table(found, request.candidates)
+        if request.mask:
+            drafts.mask(kept, query, extent.bounds, request.mask)

@@ -7,6 +7,7 @@ it here are continuous canvas pixels (the first pixel spans 0 to 1).
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -108,7 +109,9 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             state = load_safetensors(path.read_bytes())
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the sentence below says all that the user needs
+                state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or error}.") from error
     except Exception as error:  # damaged files make torch fail in many ways

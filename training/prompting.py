@@ -1,8 +1,8 @@
 """Where training puts its prompts, and what it wants to hear.
 
-The rule that the model is to learn: points on one object, without an example
-in the column, mean "this one"; points on several objects, or on an example,
-mean "all of these".
+The rule that the model is to learn: without an example in the column all points
+mean "this one", so that a correcting click beside a neighbour is not taken for
+a second object; points on an example mean "all of these".
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def clickable(view: View) -> dict[int, int]:
     return {int(i): int(a) for i, a in zip(ids, areas) if i > 0 and a >= SMALLEST_AREA}
 
 
-def crop_task(rng: np.random.Generator, view: View, count: int, group_chance: float = 0.2) -> Task | None:
+def crop_task(rng: np.random.Generator, view: View, count: int, group_chance: float = 0.0) -> Task | None:
     """Prompts on a crop without an example column; None where nothing can be clicked."""
     there = clickable(view)
     if not there:

@@ -184,7 +184,7 @@ def view_step(model: Trainee, data: Data, rng: np.random.Generator, size: int, p
     task = None
     while task is None:
         view = random_view(rng, data.draw(rng, 0.5), size, 48, 200, shrinks=True)
-        task = crop_task(rng, view, prompts, group_chance=0.1)
+        task = crop_task(rng, view, prompts)
     figures: dict[str, float] = {}
     features = model.encode([view.image])
     name = f"view {'synthetic' if view.synthetic else 'real'}"
