@@ -161,28 +161,14 @@ def ring(mask: np.ndarray, gap: int, width: int) -> np.ndarray:
     return (distance > gap) & (distance <= gap + width)
 
 
-def group_prompt(
-    rng: np.random.Generator, task: Task, row: int, view: View, kind: int, ids: list[int]
-) -> None:
-    """Points on several objects of a kind: "all of these"."""
-    task.target[row] = view.of_kind(kind)
-    task.group[row] = True
-    chosen = rng.choice(ids, size=min(len(ids), int(rng.integers(2, 5))), replace=False)
-    positive = np.concatenate([random_pixels(rng, view.instances == i, 1) for i in chosen])
-    negative = np.zeros((0, 2), np.float32)
-    if rng.random() < 0.5:
-        negative = random_pixels(rng, (task.target[row] == 0) & ~view.unknown, int(rng.integers(1, 4)))
-    put_points(task, row, positive, negative)
-
-
 def clickable(view: View) -> dict[int, int]:
     """Instances large enough to be clicked, and their areas in the view."""
     ids, areas = np.unique(view.instances, return_counts=True)
     return {int(i): int(a) for i, a in zip(ids, areas) if i > 0 and a >= SMALLEST_AREA}
 
 
-def crop_task(rng: np.random.Generator, view: View, count: int, group_chance: float = 0.0) -> Task | None:
-    """Prompts on a crop without an example column; None where nothing can be clicked."""
+def crop_task(rng: np.random.Generator, view: View, count: int) -> Task | None:
+    """Clicks and boxes on a view without an example column; None where nothing can be clicked."""
     there = clickable(view)
     if not there:
         return None
@@ -192,9 +178,5 @@ def crop_task(rng: np.random.Generator, view: View, count: int, group_chance: fl
     kinds = view.kinds[ids]
     for row in range(count):
         kind = pick_kind(rng, kinds)  # not by number: vehicles may outnumber buildings
-        same = ids[kinds == kind]
-        if len(same) > 1 and kind in view.labelled and rng.random() < group_chance:
-            group_prompt(rng, task, row, view, kind, list(same))
-        else:
-            single_prompt(rng, task, row, view.instances == rng.choice(same))
+        single_prompt(rng, task, row, view.instances == rng.choice(ids[kinds == kind]))
     return task

@@ -98,7 +98,7 @@ def test_a_stitched_canvas_wants_the_class_and_every_showing_of_the_example(plat
 def test_single_prompts_lie_on_their_object(plate):
     rng = np.random.default_rng(5)
     view = random_view(rng, plate, 256, 40, 120)
-    task = crop_task(rng, view, 8, group_chance=0.0)
+    task = crop_task(rng, view, 8)
     for row in np.flatnonzero(~task.boxed):
         x, y = task.points[row, 0].astype(int).clip(0, 255)
         assert task.target[row, max(0, y - 4) : y + 5, max(0, x - 4) : x + 5].any()
