@@ -111,8 +111,8 @@ def orientations(side: int) -> list[tuple[int, bool, Affine]]:
     for mirrored in (False, True):
         turned = Affine.identity()
         for turns in range(4):
-            found.append((turns, mirrored, mirror * turned if mirrored else turned))
-            turned = quarter * turned
+            found.append((turns, mirrored, mirror @ turned if mirrored else turned))
+            turned = quarter @ turned
     return found
 
 
@@ -167,5 +167,5 @@ def stitch(crops: list[Crop], tile: np.ndarray, tile_valid: np.ndarray) -> Canva
         if top + side <= height:
             example[rows, :side] = _oriented(crop.mask, turns, mirrored)
             ring[rows, :side] = _oriented(rings[index], turns, mirrored)
-            copies.append(Copy(index, Affine.translation(0, top) * oriented_from_example))
+            copies.append(Copy(index, Affine.translation(0, top) @ oriented_from_example))
     return Canvas(image, example, ring, query, tuple(copies), Affine.translation(side, 0))

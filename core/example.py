@@ -15,7 +15,6 @@ from pyproj import Transformer
 from rasterio.features import rasterize
 from shapely import Polygon
 from shapely.affinity import affine_transform
-from shapely.ops import transform as transform_geometry
 
 from .canvas import MAX_COLUMN, Crop, crop_side
 from .errors import InputError
@@ -76,7 +75,7 @@ def read_example(path: str | Path, raster: Raster) -> Example:
         raise InputError(f"{path} holds no polygon with an area. Draw one example polygon first.")
     if table.crs is not None and raster.crs is not None and table.crs != raster.crs:
         to_raster = Transformer.from_crs(table.crs, raster.crs, always_xy=True).transform
-        polygons = [transform_geometry(to_raster, polygon) for polygon in polygons]
+        polygons = [shapely.transform(polygon, to_raster, interleaved=False) for polygon in polygons]
     px_from_map = (~raster.map_from_px).to_shapely()
     image = shapely.box(0, 0, raster.width, raster.height)
     polygons_px = [affine_transform(polygon, px_from_map) for polygon in polygons]

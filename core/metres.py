@@ -11,12 +11,12 @@ import math
 from functools import lru_cache
 
 import numpy as np
+import shapely
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
 from shapely import Polygon
 from shapely.affinity import scale
 from shapely.geometry.polygon import orient
-from shapely.ops import transform as transform_geometry
 
 
 @lru_cache(maxsize=16)
@@ -54,7 +54,7 @@ def metres_per_unit(crs: CRS | None, x_map: float, y_map: float) -> tuple[float,
 
 def metres_per_pixel(crs: CRS | None, map_from_px: Affine, x_px: float, y_px: float) -> tuple[float, float]:
     """Ground length in metres of a pixel's two sides at a place of the raster."""
-    mx, my = metres_per_unit(crs, *(map_from_px * (x_px, y_px)))
+    mx, my = metres_per_unit(crs, *(map_from_px @ (x_px, y_px)))
     return (
         math.hypot(map_from_px.a * mx, map_from_px.d * my),
         math.hypot(map_from_px.b * mx, map_from_px.e * my),
@@ -69,7 +69,7 @@ def area_m2(polygon_map: Polygon, crs: CRS | None) -> float:
         return polygon_map.area * mx * my
     geod, to_lonlat = geodetic
     # The geodesic area has a sign, so a hole that runs the shell's way round would be added.
-    polygon_lonlat = orient(transform_geometry(to_lonlat.transform, polygon_map))
+    polygon_lonlat = orient(shapely.transform(polygon_map, to_lonlat.transform, interleaved=False))
     return abs(geod.geometry_area_perimeter(polygon_lonlat)[0])
 
 

@@ -138,7 +138,7 @@ def write_mask(table: gpd.GeoDataFrame, raster: Raster, extent_map, path: str | 
 def _window_of(raster: Raster, extent_map) -> Window:
     xmin, ymin, xmax, ymax = extent_map
     corners = [(xmin, ymin), (xmin, ymax), (xmax, ymin), (xmax, ymax)]
-    columns, rows = zip(*((~raster.map_from_px) * corner for corner in corners), strict=True)
+    columns, rows = zip(*((~raster.map_from_px) @ corner for corner in corners), strict=True)
     left, top = max(0, int(np.floor(min(columns)))), max(0, int(np.floor(min(rows))))
     right = min(raster.width, int(np.ceil(max(columns))))
     bottom = min(raster.height, int(np.ceil(max(rows))))

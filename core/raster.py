@@ -103,7 +103,7 @@ class Raster:
     def bounds_map(self) -> tuple[float, float, float, float]:
         """xmin, ymin, xmax, ymax of the raster in its CRS, whatever way it is turned."""
         corners = [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
-        x, y = zip(*(self.map_from_px * corner for corner in corners), strict=True)
+        x, y = zip(*(self.map_from_px @ corner for corner in corners), strict=True)
         return min(x), min(y), max(x), max(y)
 
     @property
@@ -118,11 +118,11 @@ class Raster:
 
     def map_from_work(self, resolution: float) -> Affine:
         """From working pixels of ``resolution`` metres to map coordinates."""
-        return self.map_from_px * self.px_from_work(resolution)
+        return self.map_from_px @ self.px_from_work(resolution)
 
     def size_work(self, resolution: float, whole=math.ceil) -> tuple[int, int]:
         """Width and height of the raster in working pixels, a part counting as one."""
-        x, y = self.px_from_work(resolution).__invert__() * (self.width, self.height)
+        x, y = self.px_from_work(resolution).__invert__() @ (self.width, self.height)
         return whole(round(x, 6)), whole(round(y, 6))
 
     def read(
