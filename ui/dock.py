@@ -220,6 +220,7 @@ class ExemplarDock(QgsDockWidget):
             example=str(folder / "example.gpkg"),
             output=str(folder / "detections.gpkg"),
             extent=extent,
+            bands=layers.shown_bands(raster),
             target=self.where_step.target(),
             strategy=self.where_step.strategy(),
             **self.where_step.options(),

@@ -10,6 +10,7 @@ from qgis.core import (
     QgsCsException,
     QgsFeature,
     QgsFields,
+    QgsMultiBandColorRenderer,
     QgsProcessingUtils,
     QgsProject,
     QgsProviderRegistry,
@@ -51,6 +52,15 @@ def raster_problem(layer: QgsRasterLayer) -> str:
             "Assign Projection…"
         ).format(layer=name)
     return ""
+
+
+def shown_bands(layer: QgsRasterLayer) -> list[int] | None:
+    """The bands that the user sees as red, green and blue; None where the layer shows no such picture."""
+    renderer = layer.renderer()
+    if not isinstance(renderer, QgsMultiBandColorRenderer):
+        return None
+    bands = [renderer.redBand(), renderer.greenBand(), renderer.blueBand()]
+    return bands if min(bands) > 0 else None
 
 
 def extent_in_raster(

@@ -34,7 +34,7 @@ class EngineTask(QgsTask):
     """
 
     messaged = pyqtSignal(str)
-    flags = QgsTask.Flag.CanCancel
+    _behaviour = QgsTask.Flag.CanCancel
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class EngineTask(QgsTask):
         engine: EngineClient,
         done: Callable[[dict[str, Any] | None, EngineError | None], None],
     ) -> None:
-        super().__init__(description, self.flags)
+        super().__init__(description, self._behaviour)
         self._engine = engine
         self._done: Callable | None = done
         self._cancelled = threading.Event()
@@ -94,7 +94,7 @@ class EngineTask(QgsTask):
 class StartTask(EngineTask):
     """Starts the engine ahead of the first job; the outcome is its ``hello``."""
 
-    flags = QgsTask.Flag.CanCancel | QgsTask.Flag.CancelWithoutPrompt  # never in the way of closing QGIS
+    _behaviour = QgsTask.Flag.CanCancel | QgsTask.Flag.CancelWithoutPrompt  # never in the way of closing QGIS
 
     def work(self) -> dict[str, Any] | None:
         return self._engine.hello(self._cancelled.is_set)

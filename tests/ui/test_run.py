@@ -99,11 +99,14 @@ def test_the_request_holds_what_the_dock_shows(ready, habits, until, tmp_path, i
     box.setCurrentIndex(box.findData("vehicle"))
     ready.where_step.runs_box.setValue(7)
     ready.where_step.seed_box.setValue(3)
+    raster.renderer().setRedBand(3)
+    raster.renderer().setBlueBand(1)
     iface.canvas.setExtent(QgsRectangle(500010, 5399970, 500030, 5399990))
     ready.run()
     assert until(lambda: not ready.running)
     request = json.loads((tmp_path / "report.json").read_text())["requests"][0]
     assert (request["target"], request["runs"], request["seed"]) == ("vehicle", 7, 3)
+    assert request["bands"] == [3, 2, 1]  # what the user sees
     assert request["resolution"] is None
     assert request["min_score"] is None
     assert request["raster"] == raster.source()
