@@ -23,6 +23,7 @@ import numpy as np
 import shapely
 from shapely.affinity import affine_transform
 
+from benchmarks.accuracy import BOX_IOU, OUTLINE_IOU
 from benchmarks.cases import Case, Extent, draw_cases, read_place
 from benchmarks.figures import paired_difference
 from benchmarks.layouts import LAYOUTS
@@ -37,7 +38,6 @@ from core.targets import target_named
 
 SIZES = (24, 48, 96, 192, 256)
 MEASURES = {"building": "iou", "vehicle": "f1"}
-BOX_IOU = 0.3
 AREA = {"building": 6.0, "vehicle": 8.0}  # side of the ground area, in lengths of the example
 
 Cell = tuple[str, int]  # layout, canvas pixels of the example
@@ -98,7 +98,9 @@ def measure_case(
             for layout in options.layouts:
                 found = search.run(answer, extent, LAYOUTS[layout])
                 boxes = target == "vehicle"
-                result = evaluate(found, case.place.truth, extent, BOX_IOU if boxes else 0.5, boxes=boxes)
+                result = evaluate(
+                    found, case.place.truth, extent, BOX_IOU if boxes else OUTLINE_IOU, boxes=boxes
+                )
                 measured[layout, size] = result[MEASURES[target]]
     return measured
 

@@ -112,7 +112,7 @@ def places(data: Path, examples: int) -> list[Place]:
                 "Vehicles, Estonia (boxes; a match is a box IoU of 0.3)",
                 ("--raster", *map(str, tiles), "--truth", *truths),
                 "vehicle",
-                ("--boxes", "--iou", "0.3", "--examples", str(per_tile)),
+                ("--boxes", "--examples", str(per_tile)),
             )
         )
     if not found:
