@@ -1,15 +1,17 @@
-"""What QGIS talks to: puts the dock and its action into the window and takes them out again."""
+"""What QGIS talks to: puts the dock, its action and the algorithms in place and takes them out again."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from qgis.core import QgsApplication
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QAction
 
 from .ui.dock import ExemplarDock
+from .ui.processing.provider import ExemplarProvider
 
 FOLDER = Path(__file__).resolve().parent
 ENGINE_ROOT = FOLDER  # `core` is in it
@@ -29,9 +31,16 @@ class ExemplarPlugin:
         self._iface = iface
         self.action: QAction | None = None
         self.dock: ExemplarDock | None = None
+        self.provider: ExemplarProvider | None = None
+
+    def initProcessing(self) -> None:
+        """Offer the algorithms; all that ``qgis_process`` calls, which has no window."""
+        self.provider = ExemplarProvider(ENGINE_ROOT)
+        QgsApplication.processingRegistry().addProvider(self.provider)
 
     def initGui(self) -> None:
         """Add the action and the dock, which stays hidden until it is asked for."""
+        self.initProcessing()
         self.action = QAction(
             QIcon(str(FOLDER / "resources" / "icons" / "exemplar.svg")),
             QCoreApplication.translate("Exemplar", "Draw one, find all"),
@@ -49,6 +58,9 @@ class ExemplarPlugin:
 
     def unload(self) -> None:
         """Stop the engine and take everything out of the window."""
+        if self.provider is not None:
+            QgsApplication.processingRegistry().removeProvider(self.provider)
+            self.provider = None
         if self.dock is not None:
             self.dock.close_down()
             self._iface.removeDockWidget(self.dock)

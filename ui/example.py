@@ -7,6 +7,7 @@ import dataclasses
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
+    QgsCoordinateTransformContext,
     QgsCsException,
     QgsDistanceArea,
     QgsGeometry,
@@ -43,7 +44,7 @@ class Example:
             ring.pop()
         if len(ring) < 3:
             raise UnusableExampleError(tr("An example needs at least three corners."))
-        return cls._checked(QgsGeometry.fromPolygonXY([[*ring, ring[0]]]), crs)
+        return cls.from_geometry(QgsGeometry.fromPolygonXY([[*ring, ring[0]]]), crs)
 
     @classmethod
     def from_selection(cls, layer: QgsVectorLayer) -> Example:
@@ -55,10 +56,11 @@ class Example:
                     layer=layer.name(), n=len(features)
                 )
             )
-        return cls._checked(features[0].geometry(), layer.crs())
+        return cls.from_geometry(features[0].geometry(), layer.crs())
 
     @classmethod
-    def _checked(cls, geometry: QgsGeometry, crs: QgsCoordinateReferenceSystem) -> Example:
+    def from_geometry(cls, geometry: QgsGeometry, crs: QgsCoordinateReferenceSystem) -> Example:
+        """Take a polygon that can serve as an example."""
         if geometry.isEmpty() or geometry.type() != QgsWkbTypes.GeometryType.PolygonGeometry:
             raise UnusableExampleError(tr("The example has to be a polygon."))
         if not geometry.isGeosValid():
@@ -67,12 +69,15 @@ class Example:
             raise UnusableExampleError(tr("The example has no area: its corners lie on one line."))
         return cls(geometry, crs)
 
-    def in_crs(self, crs: QgsCoordinateReferenceSystem) -> QgsGeometry:
-        """The polygon in another CRS."""
+    def in_crs(
+        self, crs: QgsCoordinateReferenceSystem, transforms: QgsCoordinateTransformContext | None = None
+    ) -> QgsGeometry:
+        """The polygon in another CRS, by default as the project transforms; a thread brings its own."""
         geometry = QgsGeometry(self.geometry)
         if self.crs.isValid() and crs.isValid() and self.crs != crs:
             try:
-                geometry.transform(QgsCoordinateTransform(self.crs, crs, QgsProject.instance()))
+                transforms = transforms or QgsProject.instance().transformContext()
+                geometry.transform(QgsCoordinateTransform(self.crs, crs, transforms))
             except QgsCsException as error:
                 raise UnusableExampleError(
                     tr("The example can't be brought into the CRS {crs}.").format(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
+    QgsCoordinateTransformContext,
     QgsCsException,
     QgsFeature,
     QgsFields,
+    QgsGeometry,
     QgsMultiBandColorRenderer,
     QgsProcessingUtils,
     QgsProject,
@@ -64,14 +67,18 @@ def shown_bands(layer: QgsRasterLayer) -> list[int] | None:
 
 
 def extent_in_raster(
-    extent: QgsRectangle, crs: QgsCoordinateReferenceSystem, raster: QgsRasterLayer
+    extent: QgsRectangle,
+    crs: QgsCoordinateReferenceSystem,
+    raster: QgsRasterLayer,
+    transforms: QgsCoordinateTransformContext | None = None,
 ) -> list[float]:
     """The part of ``extent`` that the raster covers, in the raster's CRS, as xmin, ymin, xmax, ymax."""
     nowhere = LayerError(
         tr("“{layer}” is not in the visible extent: zoom to the layer first.").format(layer=raster.name())
     )
     try:
-        inside = QgsCoordinateTransform(crs, raster.crs(), QgsProject.instance()).transformBoundingBox(extent)
+        transforms = transforms or QgsProject.instance().transformContext()
+        inside = QgsCoordinateTransform(crs, raster.crs(), transforms).transformBoundingBox(extent)
     except QgsCsException as error:
         raise nowhere from error
     inside = inside.intersect(raster.extent())
@@ -80,13 +87,11 @@ def extent_in_raster(
     return [inside.xMinimum(), inside.yMinimum(), inside.xMaximum(), inside.yMaximum()]
 
 
-def write_example(example: Example, raster: QgsRasterLayer, path: str) -> None:
-    """Write the example as a GeoPackage in the raster's own coordinates.
-
-    It carries the CRS of the raster's *file*. Where the user gave the layer another CRS, that one says
-    where on earth the pixels are, but the engine only sees the file; so both stay consistent.
-    """
-    geometry = example.in_crs(raster.crs())
+def example_on_raster(
+    example: Example, raster: QgsRasterLayer, transforms: QgsCoordinateTransformContext | None = None
+) -> QgsGeometry:
+    """The example in the raster's coordinates."""
+    geometry = example.in_crs(raster.crs(), transforms)
     if not geometry.intersects(QgsRectangle(raster.extent())):
         raise LayerError(
             tr(
@@ -94,24 +99,49 @@ def write_example(example: Example, raster: QgsRasterLayer, path: str) -> None:
             ).format(layer=raster.name())
         )
     geometry.convertToMultiType()
-    options = QgsVectorFileWriter.SaveVectorOptions()
-    options.driverName = "GPKG"
-    options.layerName = "example"
-    writer = QgsVectorFileWriter.create(
+    return geometry
+
+
+def write_example(example: Example, raster: QgsRasterLayer, path: str) -> None:
+    """Write the example as a GeoPackage in the raster's own coordinates.
+
+    It carries the CRS of the raster's *file*. Where the user gave the layer another CRS, that one says
+    where on earth the pixels are, but the engine only sees the file; so both stay consistent.
+    """
+    write_features(
         path,
+        features_of([example_on_raster(example, raster)]),
         QgsFields(),
-        QgsWkbTypes.Type.MultiPolygon,
         raster.dataProvider().crs(),
         QgsProject.instance().transformContext(),
-        options,
     )
-    feature = QgsFeature()
-    feature.setGeometry(geometry)
-    written = writer.addFeature(feature)
+
+
+def features_of(geometries: Iterable[QgsGeometry]) -> Iterator[QgsFeature]:
+    """Shapes as features without attributes."""
+    for geometry in geometries:
+        feature = QgsFeature()
+        feature.setGeometry(geometry)
+        yield feature
+
+
+def write_features(
+    path: str,
+    features: Iterable[QgsFeature],
+    fields: QgsFields,
+    crs: QgsCoordinateReferenceSystem,
+    transforms: QgsCoordinateTransformContext,
+) -> None:
+    """Write multi-polygons as a GeoPackage for the engine."""
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    options.driverName = "GPKG"
+    options.layerName = Path(path).stem
+    writer = QgsVectorFileWriter.create(path, fields, QgsWkbTypes.Type.MultiPolygon, crs, transforms, options)
+    written = all(writer.addFeature(feature) for feature in features)
     message = writer.errorMessage()
     del writer  # closes the file
-    if not written:
-        raise LayerError(tr("The example could not be written: {reason}").format(reason=message))
+    if message or not written:
+        raise LayerError(tr("{path} could not be written: {reason}").format(path=path, reason=message))
 
 
 def new_job_folder() -> Path:
@@ -126,8 +156,14 @@ def load_detections(path: str, name: str, raster: QgsRasterLayer | None) -> QgsV
         raise LayerError(tr("The engine's result can't be opened: {path}").format(path=path))
     if raster is not None:
         layer.setCrs(raster.crs())
-    layer.loadNamedStyle(str(STYLES / "detections.qml"))
+    style_detections(layer)
     return layer
+
+
+def style_detections(layer: QgsVectorLayer) -> None:
+    """Make detections visible on any ground."""
+    layer.loadNamedStyle(str(STYLES / "detections.qml"))
+    layer.triggerRepaint()
 
 
 def add_on_top(layer: QgsVectorLayer) -> None:

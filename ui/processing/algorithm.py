@@ -1,0 +1,110 @@
+"""What the algorithms share: how they show themselves, and how they work with an engine."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+
+from qgis.core import (
+    QgsProcessingAlgorithm,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingParameterDefinition,
+)
+from qgis.PyQt.QtGui import QIcon
+
+from .. import layers
+from ..engine_client import EngineError
+from ..example import UnusableExampleError
+from ..texts import tr
+from .engine import RunEngine, run_engine
+
+RESOURCES = Path(__file__).resolve().parents[2] / "resources"
+ICON = RESOURCES / "icons" / "exemplar.svg"
+
+# The command line's stable words for what an example shows: scripts and saved models hold them. All other
+# lists (strategies, models) are the engine's and may grow with it, so they are not repeated here.
+TARGETS = ["building", "vehicle", "other"]
+
+# What can be wrong with an input, each as a sentence for the user.
+INPUT_PROBLEMS = (layers.LayerError, UnusableExampleError)
+
+
+class EngineAlgorithm(QgsProcessingAlgorithm):
+    """Something that the engine does, as an algorithm.
+
+    It may run in a background thread, so layers are read in ``prepareAlgorithm``, and what follows works
+    with files, feature sources and its own engine only.
+
+    Parameters
+    ----------
+    root : Path
+        The folder in which the engine's code is.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+
+    def createInstance(self) -> EngineAlgorithm:
+        return type(self)(self._root)
+
+    def icon(self) -> QIcon:
+        return QIcon(str(ICON))
+
+    def svgIconPath(self) -> str:
+        return str(ICON)
+
+    def group(self) -> str:
+        return tr("One-example segmentation")
+
+    def groupId(self) -> str:
+        return "segmentation"
+
+    def shortHelpString(self) -> str:
+        """The help page and then each parameter's own help, which is thus written down once."""
+        page = (RESOURCES / "help" / f"{self.name()}.html").read_text(encoding="utf-8")
+        entries = (
+            f"<p><b>{escape(parameter.description())}</b><br>{escape(parameter.help())}</p>"
+            for parameter in self.parameterDefinitions()
+        )
+        return page + f"<h3>{tr('Parameters')}</h3>" + "".join(entries)
+
+    def add(self, parameter: QgsProcessingParameterDefinition, text: str, advanced: bool = False) -> None:
+        """Add a parameter with its help."""
+        parameter.setHelp(text)
+        if advanced:
+            parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
+        self.addParameter(parameter)
+
+    @contextmanager
+    def engine(self, feedback: QgsProcessingFeedback) -> Iterator[RunEngine]:
+        """The run's engine; its failures become Processing's, their details go to the log."""
+        with run_engine(self._root) as engine:
+            feedback.pushInfo(tr("Starting the engine…"))
+            try:
+                yield engine
+            except EngineError as error:
+                if error.details:
+                    feedback.pushDebugInfo(error.details)
+                raise QgsProcessingException(str(error)) from error
+
+    @contextmanager
+    def job_folder(self) -> Iterator[Path]:
+        """A folder for the files between QGIS and the engine; a long batch must not pile them up."""
+        folder = layers.new_job_folder()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def ended_early(feedback: QgsProcessingFeedback) -> dict:
+    """The outcome of a run without a result: empty where the user cancelled, else an exception."""
+    if feedback.isCanceled():
+        feedback.pushInfo(tr("Cancelled."))
+        return {}
+    raise QgsProcessingException(tr("The engine was ended before the work was done: run again."))

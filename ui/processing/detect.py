@@ -1,0 +1,288 @@
+"""``exemplar:detect``: from one example polygon to every similar object, as the dock does it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qgis.core import (
+    QgsFeatureSink,
+    QgsFields,
+    QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingLayerPostProcessorInterface,
+    QgsProcessingOutputNumber,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSink,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterDestination,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+    QgsVectorLayer,
+)
+
+from ...core.protocol import DetectRequest
+from .. import layers
+from ..texts import tr
+from . import inputs
+from .algorithm import INPUT_PROBLEMS, TARGETS, EngineAlgorithm, ended_early
+
+POLYGONS = QgsProcessing.SourceType.TypeVectorPolygon
+_INTEGER = QgsProcessingParameterNumber.Type.Integer
+_DOUBLE = QgsProcessingParameterNumber.Type.Double
+
+
+class DetectionStyle(QgsProcessingLayerPostProcessorInterface):
+    """Styles the new layer as the dock does; QGIS calls it on the main thread."""
+
+    def postProcessLayer(self, layer, _context, _feedback) -> None:
+        layers.style_detections(layer)
+
+
+class DetectAlgorithm(EngineAlgorithm):
+    """Finds every object like the example."""
+
+    def name(self) -> str:
+        return "detect"
+
+    def displayName(self) -> str:
+        return tr("Find all like the example")
+
+    def shortDescription(self) -> str:
+        return tr("From one example polygon on an aerial image to every similar object as a vector layer.")
+
+    def tags(self) -> list[str]:
+        return tr(
+            "similar,example,one-shot,segmentation,segment anything,sam,object detection,buildings,vehicles,"
+            "aerial,orthophoto,digitize,draw one find all"
+        ).split(",")
+
+    def initAlgorithm(self, _config: dict[str, Any] | None = None) -> None:
+        self._add_inputs()
+        self._add_advanced()
+        self.addParameter(QgsProcessingParameterFeatureSink("OUTPUT", tr("Detections"), POLYGONS))
+        self.parameterDefinition("OUTPUT").setHelp(
+            tr("One polygon per object, with its score, size and direction, in the CRS of the image.")
+        )
+        mask = QgsProcessingParameterRasterDestination(
+            "MASK", tr("Mask"), None, optional=True, createByDefault=False
+        )
+        mask.setHelp(tr("The detections as a GeoTIFF on the image's own pixels: 1 inside, 0 outside."))
+        self.addParameter(mask)
+        self.addOutput(QgsProcessingOutputNumber("COUNT", tr("Number of detections")))
+
+    def _add_inputs(self) -> None:
+        self.add(
+            QgsProcessingParameterRasterLayer("RASTER", tr("Image")),
+            tr("Where to look: an aerial image that is a file on this computer's disk."),
+        )
+        self.add(
+            QgsProcessingParameterFeatureSource("EXAMPLE", tr("Example"), [POLYGONS]),
+            tr(
+                "A layer with a polygon around one object of the kind to find. In a layer of many select one "
+                "and tick “Selected features only”."
+            ),
+        )
+        self.add(
+            QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
+            tr("The part of the image to look at, in any CRS; by default all of it."),
+        )
+        self.add(
+            QgsProcessingParameterRasterLayer(
+                "EXAMPLE_RASTER", tr("Image that the example lies on"), optional=True
+            ),
+            tr("Only where the example was drawn on another image."),
+        )
+        self.add(
+            # Names, not positions: a list that grows must not change what a saved model means.
+            QgsProcessingParameterEnum(
+                "TARGET", tr("Find"), TARGETS, defaultValue=TARGETS[0], usesStaticStrings=True
+            ),
+            tr("What kind of object it is; sets what sizes and shapes are to be expected."),
+        )
+
+    def _add_advanced(self) -> None:
+        # Strategies and models are texts: their lists are the engine's, which is not started to show a
+        # dialog, and an enumeration would refuse what a newer engine or an imported model adds. Empty is
+        # the engine's own default; a name that it doesn't know it answers with those it does.
+        ask = tr("Empty: the engine's default. For a name that it does not know, it lists those it does.")
+        self.add(
+            QgsProcessingParameterString("STRATEGY", tr("Strategy"), optional=True),
+            tr("How prompts are placed.") + " " + ask,
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterString("MODEL", tr("Model"), optional=True),
+            tr("The network.") + " " + ask,
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterFile("CHECKPOINT", tr("Checkpoint"), optional=True),
+            tr("A file with weights of your own for the model."),
+            advanced=True,
+        )
+        for name, title, kind, default, least, most, text in (
+            ("RESOLUTION", tr("Resolution (metres per pixel)"), _DOUBLE, None, 0.001, 1000.0,
+             tr("Working resolution; by default it follows from the example's size.")),
+            ("RUNS", tr("Runs"), _INTEGER, DetectRequest.runs, 1, 1024,
+             tr("How many prompt sets are tried per tile. More is slower and steadier.")),
+            ("SEED", tr("Seed"), _INTEGER, DetectRequest.seed, 0, 2_147_483_647,
+             tr("Seed of the random prompts: the same seed gives the same polygons.")),
+            ("MIN_SCORE", tr("Least score"), _DOUBLE, None, 0.0, 1.0,
+             tr("Detections with a lower score are left out; by default calibrated on the example.")),
+        ):  # fmt: skip
+            number = QgsProcessingParameterNumber(
+                name, title, kind, default, optional=default is None, minValue=least, maxValue=most
+            )
+            self.add(number, text, advanced=True)
+
+    # -- before the run ---------------------------------------------------------------------------
+
+    def checkParameterValues(
+        self, parameters: dict[str, Any], context: QgsProcessingContext
+    ) -> tuple[bool, str]:
+        """Tell what is wrong with the inputs before anything is started."""
+        fine, problem = super().checkParameterValues(parameters, context)
+        if fine:
+            try:
+                self._read(parameters, context)
+            except INPUT_PROBLEMS as error:
+                return False, str(error)
+        return fine, problem
+
+    def prepareAlgorithm(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, _feedback: QgsProcessingFeedback
+    ) -> bool:
+        try:
+            self._request, self._polygons, raster, drawn_on = self._read(parameters, context)
+        except INPUT_PROBLEMS as error:  # in a model nobody has checked the values before
+            raise QgsProcessingException(str(error)) from error
+        self._crs = raster.crs()
+        self._example_crs = drawn_on.dataProvider().crs()
+        return True
+
+    def _read(self, parameters: dict[str, Any], context: QgsProcessingContext) -> tuple:
+        """The request without its files, the example's shapes, the image and the example's image."""
+        raster = self.parameterAsRasterLayer(parameters, "RASTER", context)
+        path = inputs.raster_path(raster)
+        other = self.parameterAsRasterLayer(parameters, "EXAMPLE_RASTER", context)
+        other_path = inputs.raster_path(other) if other is not None else None
+        source = self.parameterAsSource(parameters, "EXAMPLE", context)
+        if source is None:
+            raise layers.LayerError(self.invalidSourceError(parameters, "EXAMPLE"))
+        drawn_on = other if other is not None else raster
+        polygons = [
+            layers.example_on_raster(example, drawn_on, context.transformContext())
+            for example in inputs.examples(source)
+        ]
+        request = DetectRequest(
+            raster=path,
+            example="",
+            output="",
+            example_raster=other_path,
+            extent=inputs.extent_on_raster(
+                self.parameterAsExtent(parameters, "EXTENT", context),
+                self.parameterAsExtentCrs(parameters, "EXTENT", context),
+                raster,
+                context.transformContext(),
+            ),
+            target=self.parameterAsEnumString(parameters, "TARGET", context),
+            strategy=self.parameterAsString(parameters, "STRATEGY", context).strip(),
+            model=self.parameterAsString(parameters, "MODEL", context).strip(),
+            checkpoint=inputs.absolute(self.parameterAsFile(parameters, "CHECKPOINT", context)) or None,
+            runs=self.parameterAsInt(parameters, "RUNS", context),
+            seed=self.parameterAsInt(parameters, "SEED", context),
+            **{
+                field: self.parameterAsDouble(parameters, field.upper(), context)
+                for field in ("resolution", "min_score")
+                if parameters.get(field.upper()) not in (None, "")
+            },
+        )
+        return request, polygons, raster, drawn_on
+
+    # -- the run ----------------------------------------------------------------------------------
+
+    def processAlgorithm(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> dict[str, Any]:
+        request = self._request
+        mask = self.parameterAsOutputLayer(parameters, "MASK", context)
+        with self.job_folder() as folder:
+            request.example = str(folder / "example.gpkg")
+            request.output = str(folder / "detections.gpkg")
+            request.mask = inputs.absolute_output(mask) or None
+            try:
+                layers.write_features(
+                    request.example,
+                    layers.features_of(self._polygons),
+                    QgsFields(),
+                    self._example_crs,
+                    context.transformContext(),
+                )
+            except layers.LayerError as error:
+                raise QgsProcessingException(str(error)) from error
+            result = self._detect(request, feedback)
+            if result is None:
+                return ended_early(feedback)
+            output = self._copy(request.output, parameters, context)
+        feedback.pushInfo(
+            tr("{count} found in {seconds:.1f} s, at {resolution:.2f} m per pixel.").format(**result)
+        )
+        results = {"OUTPUT": output, "COUNT": result["count"]}
+        return {**results, "MASK": mask} if mask else results
+
+    def _detect(self, request: DetectRequest, feedback: QgsProcessingFeedback) -> dict[str, Any] | None:
+        last = ""
+
+        def progressed(fraction: float, message: str) -> None:
+            nonlocal last
+            feedback.setProgress(100.0 * min(max(fraction, 0.0), 1.0))
+            if message and message != last:
+                feedback.pushInfo(message)
+            last = message
+
+        with self.engine(feedback) as engine:
+            hello = engine.hello(feedback.isCanceled)
+            if hello is None:
+                return None
+            request.strategy = request.strategy or _default(hello["strategies"])
+            request.model = request.model or _default(hello["models"])
+            feedback.pushInfo(
+                tr("Strategy {strategy}, model {model}, on {device}.").format(
+                    strategy=request.strategy, model=request.model, device=hello.get("device", "?")
+                )
+            )
+            return engine.detect(request, progressed, feedback.isCanceled)
+
+    def _copy(self, path: str, parameters: dict[str, Any], context: QgsProcessingContext) -> str:
+        """Copy the engine's result into whatever the user chose as the output."""
+        found = QgsVectorLayer(path, "detections", "ogr")
+        if not found.isValid():
+            raise QgsProcessingException(tr("The engine's result can't be opened: {path}").format(path=path))
+        # `fid` is the GeoPackage's row number, which the new file numbers itself.
+        kept = [i for i, field in enumerate(found.fields()) if field.name() != "fid"]
+        fields = QgsFields()
+        for i in kept:
+            fields.append(found.fields().at(i))
+        sink, output = self.parameterAsSink(parameters, "OUTPUT", context, fields, found.wkbType(), self._crs)
+        if sink is None:
+            raise QgsProcessingException(self.invalidSinkError(parameters, "OUTPUT"))
+        for feature in found.getFeatures():
+            values = feature.attributes()
+            feature.setFields(fields)
+            feature.setAttributes([values[i] for i in kept])
+            if not sink.addFeature(feature, QgsFeatureSink.Flag.FastInsert):
+                raise QgsProcessingException(self.writeFeatureError(sink, parameters, "OUTPUT"))
+        del found  # closes the file, so that its folder can be removed
+        if context.willLoadLayerOnCompletion(output):
+            context.layerToLoadOnCompletionDetails(output).setPostProcessor(DetectionStyle())
+        return output
+
+
+def _default(entries: list[dict[str, Any]]) -> str:
+    """The entry that the engine calls its default."""
+    return next((entry["name"] for entry in entries if entry.get("default")), entries[0]["name"])

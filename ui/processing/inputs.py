@@ -1,0 +1,138 @@
+"""From Processing's parameters to what the engine can read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsCoordinateTransformContext,
+    QgsCsException,
+    QgsFeature,
+    QgsFeatureRequest,
+    QgsField,
+    QgsFields,
+    QgsProcessingContext,
+    QgsProcessingFeatureSource,
+    QgsRasterLayer,
+    QgsRectangle,
+)
+
+from .. import layers
+from ..example import Example
+from ..texts import tr
+
+MOST_EXAMPLES = 10  # about as many as the canvas's column holds; more is a forgotten selection
+
+# The example is checked with a sentence of its own, and the engine mends the rest.
+_UNCHECKED = QgsProcessingFeatureSource.Flag.FlagSkipGeometryValidityChecks
+
+
+def raster_path(layer: QgsRasterLayer | None) -> str:
+    """The raster as the engine, whose folder is another one, finds it."""
+    if layer is None or not layer.isValid():
+        raise layers.LayerError(tr("The raster can't be opened: choose another one."))
+    if problem := layers.raster_problem(layer):
+        raise layers.LayerError(problem)
+    return absolute(layer.source())
+
+
+def absolute(path: str) -> str:
+    """The path from the root; names such as ``GPKG:file:table`` stay as they are."""
+    return str(Path(path).absolute()) if Path(path).is_file() else path
+
+
+def absolute_output(path: str) -> str:
+    """The path from the root of a file that is yet to be written; empty for none."""
+    return str(Path(path).absolute()) if path else ""
+
+
+def examples(source: QgsProcessingFeatureSource) -> list[Example]:
+    """The source's polygons, of which there may be a few only."""
+    count = source.featureCount()
+    if count > MOST_EXAMPLES:
+        raise layers.LayerError(
+            tr(
+                "{n} polygons are too many examples (at most {most}): select the one to look for and tick "
+                "“Selected features only”."
+            ).format(n=count, most=MOST_EXAMPLES)
+        )
+    request = QgsFeatureRequest().setNoAttributes()
+    found = [
+        Example.from_geometry(feature.geometry(), source.sourceCrs())
+        for feature in source.getFeatures(request, _UNCHECKED)
+    ]
+    if not found:
+        raise layers.LayerError(tr("There is no example polygon: draw or select one first."))
+    return found
+
+
+def extent_on_raster(
+    extent: QgsRectangle,
+    crs: QgsCoordinateReferenceSystem,
+    raster: QgsRasterLayer,
+    transforms: QgsCoordinateTransformContext,
+) -> list[float] | None:
+    """The part of the extent that the raster covers, in its CRS; None for no extent: the whole raster."""
+    if extent.isNull():
+        return None
+    try:
+        return layers.extent_in_raster(extent, crs, raster, transforms)
+    except layers.LayerError as error:
+        raise layers.LayerError(
+            tr("The extent does not lie on “{layer}”.").format(layer=raster.name())
+        ) from error
+
+
+def extent_in_crs(
+    extent: QgsRectangle,
+    crs: QgsCoordinateReferenceSystem,
+    wanted: QgsCoordinateReferenceSystem,
+    transforms: QgsCoordinateTransformContext,
+) -> list[float] | None:
+    """The extent in another CRS; None for no extent."""
+    if extent.isNull():
+        return None
+    try:
+        box = QgsCoordinateTransform(crs, wanted, transforms).transformBoundingBox(extent)
+    except QgsCsException as error:
+        raise layers.LayerError(
+            tr("The extent can't be brought into the CRS {crs}.").format(crs=wanted.userFriendlyIdentifier())
+        ) from error
+    return [box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()]
+
+
+def write_polygons(
+    source: QgsProcessingFeatureSource,
+    crs: QgsCoordinateReferenceSystem,
+    path: str,
+    context: QgsProcessingContext,
+) -> None:
+    """Write a source for the engine: its shapes in ``crs`` and, where there is one, its column ``target``.
+
+    Always a new file, even where the source is one: only so do a selection, a filter, unsaved edits, one
+    layer among several in a file and a CRS that the user set all count.
+    """
+    fields = QgsFields()
+    index = source.fields().lookupField("target")
+    if index >= 0:
+        field = QgsField(source.fields().at(index))
+        field.setName("target")  # whatever the case of its letters was
+        fields.append(field)
+    request = QgsFeatureRequest().setSubsetOfAttributes([index] if index >= 0 else [])
+    if source.sourceCrs().isValid() and crs.isValid():
+        request.setDestinationCrs(crs, context.transformContext())
+
+    def features() -> Iterator[QgsFeature]:
+        for given in source.getFeatures(request, _UNCHECKED):
+            feature = QgsFeature(fields)
+            if index >= 0:
+                feature.setAttribute(0, given.attribute(index))
+            geometry = given.geometry()
+            geometry.convertToMultiType()
+            feature.setGeometry(geometry)
+            yield feature
+
+    layers.write_features(path, features(), fields, crs, context.transformContext())

@@ -1,0 +1,51 @@
+"""The provider: what Processing lists under Exemplar."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qgis.core import QgsProcessingProvider
+from qgis.PyQt.QtGui import QIcon
+
+from . import engine
+from .algorithm import ICON
+from .detect import DetectAlgorithm
+from .evaluate import EvaluateAlgorithm
+
+
+class ExemplarProvider(QgsProcessingProvider):
+    """Offers the algorithms; starts nothing by itself.
+
+    Parameters
+    ----------
+    root : Path
+        The folder in which the engine's code is.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+
+    def id(self) -> str:
+        return "exemplar"
+
+    def name(self) -> str:
+        return "Exemplar"
+
+    def icon(self) -> QIcon:
+        return QIcon(str(ICON))
+
+    def svgIconPath(self) -> str:
+        return str(ICON)
+
+    def loadAlgorithms(self) -> None:
+        for algorithm in (DetectAlgorithm, EvaluateAlgorithm):
+            self.addAlgorithm(algorithm(self._root))
+
+    def supportedOutputRasterLayerExtensions(self) -> list[str]:
+        """The engine writes masks as GeoTIFF only; Processing then offers nothing else."""
+        return ["tif", "tiff"]
+
+    def unload(self) -> None:
+        """Leave no engine behind: a run that is under way ends as failed."""
+        engine.end_all()
