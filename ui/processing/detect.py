@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from qgis.core import (
     QgsFeatureSink,
@@ -38,6 +38,13 @@ _DOUBLE = QgsProcessingParameterNumber.Type.Double
 
 class DetectionStyle(QgsProcessingLayerPostProcessorInterface):
     """Styles the new layer as the dock does; QGIS calls it on the main thread."""
+
+    # QGIS keeps the C++ half alone, and without the Python half nothing is styled, without a word.
+    _kept: ClassVar[list[DetectionStyle]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept.append(self)
 
     def postProcessLayer(self, layer, _context, _feedback) -> None:
         layers.style_detections(layer)
@@ -78,7 +85,10 @@ class DetectAlgorithm(EngineAlgorithm):
     def _add_inputs(self) -> None:
         self.add(
             QgsProcessingParameterRasterLayer("RASTER", tr("Image")),
-            tr("Where to look: an aerial image that is a file on this computer's disk."),
+            tr(
+                "Where to look: an aerial image that is a file on this computer's disk. The bands that the "
+                "layer shows as red, green and blue are used."
+            ),
         )
         self.add(
             QgsProcessingParameterFeatureSource("EXAMPLE", tr("Example"), [POLYGONS]),
@@ -102,7 +112,10 @@ class DetectAlgorithm(EngineAlgorithm):
             QgsProcessingParameterEnum(
                 "TARGET", tr("Find"), TARGETS, defaultValue=TARGETS[0], usesStaticStrings=True
             ),
-            tr("What kind of object it is; sets what sizes and shapes are to be expected."),
+            tr(
+                "What kind of object it is, which says what sizes and shapes to expect; in scripts by its "
+                "name: building, vehicle or other."
+            ),
         )
 
     def _add_advanced(self) -> None:
@@ -190,6 +203,7 @@ class DetectAlgorithm(EngineAlgorithm):
                 raster,
                 context.transformContext(),
             ),
+            bands=layers.shown_bands(raster),
             target=self.parameterAsEnumString(parameters, "TARGET", context),
             strategy=self.parameterAsString(parameters, "STRATEGY", context).strip(),
             model=self.parameterAsString(parameters, "MODEL", context).strip(),

@@ -1,0 +1,136 @@
+"""``exemplar:detect`` where it can't work, or is not to go on: one clear sentence, and no engine left."""
+
+from __future__ import annotations
+
+import pytest
+
+
+class TestRefusal:
+    @pytest.fixture
+    def problem(self, registry, new_context):
+        def ask(parameters):
+            algorithm = registry.algorithmById("exemplar:detect")
+            fine, sentence = algorithm.checkParameterValues(parameters, new_context())
+            assert not fine
+            return sentence
+
+        return ask
+
+    def test_a_raster_that_is_no_file(self, problem, given):
+        from qgis.core import QgsProject, QgsRasterLayer
+
+        layer = QgsRasterLayer("type=xyz&url=http://127.0.0.1/{z}/{x}/{y}.png", "Web", "wms")
+        assert layer.isValid()
+        QgsProject.instance().addMapLayer(layer)
+        assert "is a web layer, not a file" in problem({**given, "RASTER": layer.id()})
+        assert "is a web layer, not a file" in problem({**given, "EXAMPLE_RASTER": layer.id()})
+
+    @pytest.mark.parametrize(
+        ("name", "value", "sentence"),
+        [
+            ("RASTER", "/nowhere/image.tif", "/nowhere/image.tif"),
+            ("EXTENT", "0,1,0,1 [EPSG:32633]", "The extent does not lie on “Image”"),
+            ("EXTENT", "500010,500010,5399970,5399990 [EPSG:32633]", "The extent does not lie on “Image”"),
+            ("TARGET", "1", "TARGET"),  # positions would change their meaning with the list
+            ("RUNS", 0, "RUNS"),
+            ("MIN_SCORE", 2, "MIN_SCORE"),
+        ],
+    )
+    def test_a_value_that_cannot_be_used(self, problem, given, name, value, sentence):
+        assert sentence in problem({**given, name: value})
+
+    @pytest.mark.parametrize(
+        ("shapes", "sentence"),
+        [
+            ([], "There is no example polygon"),
+            (["POLYGON((0 0, 5 0, 5 5, 0 0))"], "The example does not lie on “Image”"),
+            (["POLYGON((500010 5399980, 500014 5399984, 500014 5399980, 500010 5399984, 500010 5399980))"],
+             "crosses itself"),
+            (["POLYGON((500010 5399980, 500014 5399984, 500014 5399980, 500010 5399980))"] * 11,
+             "11 polygons are too many"),
+        ],
+    )  # fmt: skip
+    def test_an_example_that_cannot_be_used(self, problem, given, shapes, sentence):
+        from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsVectorLayer
+
+        layer = QgsVectorLayer("Polygon?crs=EPSG:32633", "Bad", "memory")
+        for shape in shapes:
+            feature = QgsFeature()
+            feature.setGeometry(QgsGeometry.fromWkt(shape))
+            layer.dataProvider().addFeature(feature)
+        QgsProject.instance().addMapLayer(layer)
+        assert sentence in problem({**given, "EXAMPLE": layer.id()})
+
+    def test_without_a_check_before_the_run_refuses(self, registry, given, new_context, pids):
+        """In a model nobody calls checkParameterValues."""
+        from qgis.core import QgsProcessingFeedback
+
+        feedback = QgsProcessingFeedback(False)
+        algorithm = registry.algorithmById("exemplar:detect")
+        _, ok = algorithm.run({**given, "EXTENT": "0,1,0,1 [EPSG:32633]"}, new_context(), feedback)
+        assert not ok
+        assert "The extent does not lie on “Image”." in feedback.textLog()
+        assert pids == []
+
+
+class TestTrouble:
+    def test_the_engines_sentence_is_the_exception(self, run, given, requests, pids, alive):
+        from qgis.core import QgsProcessingException, QgsProcessingFeedback
+
+        requests.habits(error={"message": "Too small.", "user_fault": False, "details": "Traceback: here"})
+        feedback = QgsProcessingFeedback(False)
+        with pytest.raises(QgsProcessingException) as caught:
+            run("detect", {**given, "EXTENT": None}, feedback)
+        assert str(caught.value) == "Too small."
+        assert "Traceback: here" in feedback.textLog()
+        assert requests()[0]["extent"] is None  # the whole raster
+        assert len(pids) == 1 and not alive(pids[0])
+
+    def test_a_killed_engine(self, run, given, habits):
+        from qgis.core import QgsProcessingException
+
+        habits(die_at=1)
+        with pytest.raises(QgsProcessingException, match="probably because memory ran out"):
+            run("detect", given)
+
+    def test_no_environment(self, run, given, monkeypatch):
+        from qgis.core import QgsProcessingException
+
+        monkeypatch.setenv("EXEMPLAR_ENGINE_PYTHON", "/nowhere/python")
+        with pytest.raises(QgsProcessingException, match="is not there: /nowhere/python"):
+            run("detect", given)
+
+    @pytest.fixture
+    def background(self, registry, given, new_context, habits, until, pids):
+        """A long run in a background thread, as the toolbox starts it; gives what tells how it goes on."""
+        from qgis.core import QgsApplication, QgsProcessingAlgRunnerTask, QgsProcessingFeedback
+
+        habits(steps=1000, pause=0.05)
+        context, feedback = new_context(), QgsProcessingFeedback(False)
+        algorithm = registry.createAlgorithmById("exemplar:detect")
+        task = QgsProcessingAlgRunnerTask(algorithm, given, context, feedback)
+        ended = []
+        task.executed.connect(lambda ok, results: ended.append((ok, results)))
+        QgsApplication.taskManager().addTask(task)
+        assert until(lambda: "tile 1" in feedback.textLog()), feedback.textLog()
+        yield feedback, ended
+        feedback.cancel()
+        assert until(lambda: ended)
+
+    def test_cancel(self, background, until, pids, alive):
+        feedback, ended = background
+        assert alive(pids[0])
+        feedback.cancel()
+        assert until(lambda: ended, 5)
+        assert ended[0][1] == {}
+        assert not alive(pids[0])
+
+    def test_unloading_ends_a_run_under_way(self, background, until, pids, alive):
+        from exemplar.ui.processing import engine
+
+        feedback, ended = background
+        engine.end_all()
+        assert until(lambda: ended, 5)
+        assert ended[0][0] is False
+        assert "The engine was ended before the work was done" in feedback.textLog()
+        assert not alive(pids[0])
