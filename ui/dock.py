@@ -297,11 +297,9 @@ class ExemplarDock(QgsDockWidget):
             else:
                 layers.add_on_top(layer)
                 self._result = layer
-                self._note = self.tr(
-                    "{count} found in {seconds:.1f} s, at {resolution:.2f} m per pixel."
-                ).format(
+                self._note = self.tr("{count} found in {time}, at {resolution:.2f} m per pixel.").format(
                     count=result["count"],
-                    seconds=result.get("seconds", 0.0),
+                    time=_duration(result.get("seconds", 0.0)),
                     resolution=result.get("resolution") or 0.0,
                 )
         self._refresh()

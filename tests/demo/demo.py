@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -73,9 +74,7 @@ def run_desktop(folder: Path, sample: Path) -> dict:
             command, env=environ, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            process.wait(timeout=DESKTOP_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            raise DemoError(f"QGIS did not finish within {DESKTOP_SECONDS} s.") from error
+            watch(process, folder / "qgis.log")
         finally:
             end_group(process)
     noted = folder / "desktop.json"
@@ -87,6 +86,19 @@ def run_desktop(folder: Path, sample: Path) -> dict:
     if Path(f"/proc/{outcome['engine_pid']}").exists():
         raise DemoError("QGIS left its engine behind.")
     return outcome
+
+
+def watch(process: subprocess.Popen, log: Path) -> None:
+    """Pass on what the steps inside tell, until QGIS ends."""
+    deadline = time.monotonic() + DESKTOP_SECONDS
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        while process.poll() is None:
+            for line in lines:
+                if line.startswith("demo: "):
+                    print(f"   {line[6:]}", end="", flush=True)
+            if time.monotonic() > deadline:
+                raise DemoError(f"QGIS did not finish within {DESKTOP_SECONDS} s.")
+            time.sleep(0.5)
 
 
 def end_group(process: subprocess.Popen) -> None:

@@ -97,6 +97,11 @@ class Driver:
         iface.actionExit().trigger()
 
 
+def tell(text: str) -> None:
+    """Say how far it is; the demonstration's command passes these lines on."""
+    print(f"demo: {text}", flush=True)
+
+
 def start() -> None:
     """Begin once QGIS has opened its window; called by QGIS's ``--code``."""
     outcome: dict = {"runs": {}}
@@ -120,10 +125,12 @@ def script(outcome: dict) -> Iterator[Wait]:
     dock = plugin.dock
     yield Wait("the dock", lambda: dock.isVisible())
     window.resizeDocks([dock], [380], Qt.Orientation.Horizontal)
+    tell("waiting for the engine")
     yield Wait("the engine", lambda: dock.where_step.target() is not None, 240)
     outcome["engine_pid"] = dock.engine.pid
 
     for target, example, shapefile, picture, share in RUNS:
+        tell(f"drawing the example {target}")
         yield from draw(dock, canvas, SAMPLE / example)
         zoom(canvas, part_of(raster.extent(), share))
         yield Wait("the map", lambda: not canvas.isDrawing())
@@ -133,10 +140,12 @@ def script(outcome: dict) -> Iterator[Wait]:
         press(dock.run_step.run_button)
         if not dock.running:
             raise FailureError(f"The run did not start: {sentences()}")
+        tell(f"finding {target}s")
         yield Wait(f"the detections of {target}s", lambda: not dock.running, RUN_SECONDS)
         layer = dock.result_layer
         if layer is None:
             raise FailureError(f"No {target} was found: {dock.run_step.note}")
+        tell(dock.run_step.note)
         if not dock.save_as(str(FOLDER / shapefile)):
             raise FailureError(f"{shapefile} could not be saved: {sentences()}")
         iface.messageBar().clearWidgets()
