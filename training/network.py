@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from core.embedded import STRIDE, WIDTH, build_embedded
 
-FOCAL_WEIGHT = 20.0  # as SAM: focal to dice 20 to 1
+FOCAL_WEIGHT = 10.0
+FOCAL_POWER = 1.0  # SAM: 2; but votes are averages of many runs, which need decided masks
 GROUP_TOKEN = 0
 
 
@@ -108,7 +109,7 @@ def mask_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     share = logits.sigmoid()
     right = share * target + (1 - share) * (1 - target)
     area = weight.sum((-2, -1)) + 1e-3
-    focal = ((1 - right) ** 2 * cross * weight).sum((-2, -1)) / area
+    focal = ((1 - right) ** FOCAL_POWER * cross * weight).sum((-2, -1)) / area
     overlap = (share * target * weight).sum((-2, -1))
     dice = 1 - (2 * overlap + 1) / ((share * weight).sum((-2, -1)) + (target * weight).sum((-2, -1)) + 1)
     return FOCAL_WEIGHT * focal + dice

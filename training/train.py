@@ -154,7 +154,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--semantic-minutes", type=float, default=9)
     options.add_argument("--semantic-rate", type=float, default=2e-3)
     options.add_argument("--rate", type=float, default=8e-4)
-    options.add_argument("--canvas-share", type=float, default=0.55)
+    options.add_argument("--canvas-share", type=float, default=0.65)
     options.add_argument("--view-share", type=float, default=0.15)
     options.add_argument("--large-share", type=float, default=0.15)
     options.add_argument("--save-minutes", type=float, default=3)
