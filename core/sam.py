@@ -236,5 +236,12 @@ class Segmenter:
             iou_pred.append(quality.float().cpu().numpy())
         return Decoded(np.concatenate(logits), np.concatenate(iou_pred))
 
+    @torch.inference_mode()
+    def masks(self, embedding: Embedding, decoded: Decoded) -> np.ndarray:
+        """Masks of bool, shape (R, K, H, W), in canvas pixels, as segment-anything enlarges logits."""
+        logits = self._tensor(decoded.logits)
+        full = self.sam.postprocess_masks(logits, embedding.shape_canvas, embedding.shape_canvas)
+        return (full > self.sam.mask_threshold).cpu().numpy()
+
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(array, dtype=torch.float32, device=self.device)
