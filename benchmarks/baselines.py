@@ -38,7 +38,7 @@ CUT = 0.75
 MOST_OBJECTS = 300  # per tile, so that a blind model comes to an end
 
 # The generator's defaults (0.88 and 0.95) are made for Meta's weights and large objects in photographs.
-# On the training images half of all masks pass these; at 0.5 and 0.7 the embedded model's are next to none.
+# Of 900 masks on a training tile 82 that are like the example pass these; 1 passes 0.5 and 0.7.
 LEAST_IOU, LEAST_STABILITY = 0.3, 0.5
 # Canvas pixels between the generator's points: half an example, so that no object of its size is missed,
 # and within the 32 to 16 points per side that are usual.
