@@ -149,11 +149,21 @@ class _Process:
             self._popen.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             self.kill()
+        self._close_pipes()
 
     def kill(self) -> None:
         self.stopped = True
         self._popen.kill()
         self._popen.wait()
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
+        """Give the pipes back once their readers have seen the end."""
+        for reader, pipe in zip(self._readers, (self._popen.stdout, self._popen.stderr)):
+            if reader is not threading.current_thread():
+                reader.join(timeout=0.5)
+            if not reader.is_alive():
+                pipe.close()
 
 
 def describe_exit(code: int | None, stderr: str, python: Path) -> str:
@@ -229,15 +239,32 @@ class EngineClient:
         on_progress: Callable[[float, str], None],
         cancelled: Callable[[], bool],
     ) -> dict[str, Any] | None:
-        """Run one job and return the engine's ``result`` message.
+        """Run one detection and return the engine's ``result`` message.
 
         Blocks, so not for the main thread. None when cancelled; :class:`EngineError` when it failed.
         """
+        return self._run("detect", request.to_dict(), on_progress, cancelled)
+
+    def evaluate(
+        self, request: protocol.EvaluateRequest, cancelled: Callable[[], bool]
+    ) -> dict[str, Any] | None:
+        """Compare two files and return the figures; blocks and fails as :meth:`detect` does."""
+        result = self._run("evaluate", request.to_dict(), lambda fraction, message: None, cancelled)
+        return None if result is None else result["figures"]
+
+    def _run(
+        self,
+        kind: str,
+        request: dict[str, Any],
+        on_progress: Callable[[float, str], None],
+        cancelled: Callable[[], bool],
+    ) -> dict[str, Any] | None:
+        """Run one job of a kind, when it is its turn."""
         if not self._take_turn(cancelled):
             return None
         try:
             process = self._running(cancelled)
-            return self._follow(process, request, on_progress, cancelled) if process else None
+            return self._follow(process, kind, request, on_progress, cancelled) if process else None
         finally:
             self._turn.release()
 
@@ -318,12 +345,13 @@ class EngineClient:
     def _follow(
         self,
         process: _Process,
-        request: protocol.DetectRequest,
+        asked: str,
+        request: dict[str, Any],
         on_progress: Callable[[float, str], None],
         cancelled: Callable[[], bool],
     ) -> dict[str, Any] | None:
         job = f"job-{next(self._job_numbers)}"
-        process.send("detect", job=job, request=request.to_dict())
+        process.send(asked, job=job, request=request)
         deadline = None  # by when a cancelled job must have ended
         while True:
             if deadline is None and cancelled():

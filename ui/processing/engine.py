@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable
 
-from ...core.protocol import EvaluateRequest
 from .. import environment, settings
-from ..engine_client import EngineClient, EngineError
+from ..engine_client import EngineClient
 
 # The runs under way, so that unloading the plugin can end their engines.
 _running: set[RunEngine] = set()
@@ -21,32 +19,6 @@ class RunEngine(EngineClient):
     Not the dock's: that one lives as long as the dock and does one job at a time, so a batch would wait
     for the dock, the dock for the batch, and ``qgis_process`` has no dock at all.
     """
-
-    def evaluate(self, request: EvaluateRequest, cancelled: Callable[[], bool]) -> dict[str, Any] | None:
-        """Compare two files and return the figures.
-
-        Blocks. None when cancelled: this engine ends with its run, so there is no job to call off.
-        """
-        process = self._running(cancelled)
-        if process is None:
-            return None
-        process.send("evaluate", job="evaluate", request=request.to_dict())
-        while not cancelled():
-            try:
-                message = process.receive()
-            except EngineError:
-                if process.stopped:
-                    return None
-                raise
-            if message and message["type"] == "result":
-                return message["figures"]
-            if message and message["type"] == "error":
-                raise EngineError(
-                    str(message.get("message", "")),
-                    str(message.get("details", "")),
-                    bool(message.get("user_fault", False)),
-                )
-        return None
 
 
 @contextlib.contextmanager

@@ -129,7 +129,7 @@ def test_the_engines_answer(engine, request_):
 def test_the_engines_sentence(engine, request_):
     from exemplar.ui.engine_client import EngineError
 
-    answer = 'send({"type": "error", "job": "", "message": "No truth.", "user_fault": True})'
+    answer = 'send({"type": "error", "job": message["job"], "message": "No truth.", "user_fault": True})'
     with pytest.raises(EngineError, match=r"^No truth\.$"):
         engine(answer).evaluate(request_, lambda: False)
 
