@@ -102,6 +102,37 @@ def combine(decoded: Decoded, embedding: Embedding, canvas: Canvas, smooth_px: i
     )
 
 
+def average(
+    votes: list[Vote], mirrorings: list[tuple[slice, slice]], valid: np.ndarray, smooth_px: int
+) -> Vote:
+    """Average the votes of one tile's mirrored showings.
+
+    Parameters
+    ----------
+    votes : list of Vote
+        Each in its own mirroring.
+    mirrorings : list of tuple of slice
+        What turns each back: a mirroring is its own inverse.
+    valid : ndarray of bool, shape (h, w)
+        The tile's pixels that hold data.
+    smooth_px : int
+        As for :func:`combine`.
+    """
+
+    def mean(arrays: list[np.ndarray]) -> np.ndarray:
+        turned = [array[mirroring] for array, mirroring in zip(arrays, mirrorings, strict=True)]
+        return np.mean(turned, axis=0, dtype=np.float32)
+
+    share = mean([vote.share for vote in votes])
+    return Vote(
+        share=share,
+        on_example=float(np.mean([vote.on_example for vote in votes])),
+        found=_smooth(share > CUT, smooth_px) & valid,
+        similarity=mean([vote.similarity for vote in votes]),
+        iou_pred=float(np.mean([vote.iou_pred for vote in votes])),
+    )
+
+
 def _smooth(mask: np.ndarray, radius: int) -> np.ndarray:
     """Open, then close with a disc: slivers and thin bridges go, small notches are filled."""
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]

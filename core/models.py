@@ -20,11 +20,15 @@ class Model:
         What the command line takes and what people read.
     shipped : Path or None
         The file that comes with Exemplar; None where the user brings one.
+    showings : int
+        In how many mirrorings a tile is shown to the encoder, 1 to 4, the runs
+        shared among them: more where an encoding costs less than its runs.
     """
 
     name: str
     title: str
     shipped: Path | None = None
+    showings: int = 1
 
 
 EMBEDDED = Model("embedded", "Embedded: small, ready at once", RESOURCES / "exemplar-embedded.safetensors")

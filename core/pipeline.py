@@ -21,6 +21,7 @@ from .canvas import Crop, stitch
 from .errors import CancelledError, InputError
 from .example import Example, cut_crops, read_example, working_resolution
 from .grid import Grid, Tile
+from .models import CATALOGUE
 from .prompts import Strategy, strategy_named
 from .protocol import DetectRequest
 from .raster import Raster
@@ -29,6 +30,8 @@ from .targets import Target, target_named
 
 Progress = Callable[[float, str], None]
 
+# As index of rows and columns; each undoes itself.
+MIRRORINGS = [np.s_[:, :], np.s_[::-1, ::-1], np.s_[:, ::-1], np.s_[::-1, :]]
 MIN_SCORE = 0.6  # the default: scores are relative to the example's own vote
 
 
@@ -192,12 +195,19 @@ def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
         return None
     if job.cancelled():
         raise CancelledError
-    canvas = stitch(job.crops, image, valid)
     rng = np.random.default_rng([job.request.seed, tile.row, tile.column])
-    prompts = job.strategy.place(canvas, job.request.runs, rng)
-    embedding = job.segmenter.encode(canvas.image)
-    decoded = job.segmenter.decode(embedding, prompts.points_canvas, prompts.labels, cancelled=job.cancelled)
-    return candidates.combine(decoded, embedding, canvas, job.target.smooth_px)
+    mirrorings = MIRRORINGS[: min(CATALOGUE[job.request.model].showings, job.request.runs)]
+    votes = []
+    for number, mirroring in enumerate(mirrorings):
+        canvas = stitch(job.crops, image[mirroring], valid[mirroring])
+        runs = len(range(number, job.request.runs, len(mirrorings)))  # shared as evenly as can be
+        prompts = job.strategy.place(canvas, runs, rng)
+        embedding = job.segmenter.encode(canvas.image)
+        decoded = job.segmenter.decode(
+            embedding, prompts.points_canvas, prompts.labels, cancelled=job.cancelled
+        )
+        votes.append(candidates.combine(decoded, embedding, canvas, job.target.smooth_px))
+    return candidates.average(votes, mirrorings, valid, job.target.smooth_px)
 
 
 def _detections(
