@@ -91,7 +91,7 @@ class Place:
         return self.title.split(" (")[0].replace(", ", "_").lower()
 
 
-def places(data: Path, examples: int) -> list[Place]:
+def places(data: Path, examples: int, most_tiles: int | None = None) -> list[Place]:
     """Kampala and Banepa for buildings, the Estonian tiles for vehicles; those that the data holds."""
     found = [
         Place(
@@ -103,7 +103,7 @@ def places(data: Path, examples: int) -> list[Place]:
         for name in ("kampala", "banepa")
         if (data / f"{name}.tif").exists()
     ]
-    tiles = sorted((data / "estonia").glob("*.tif"))
+    tiles = sorted((data / "estonia").glob("*.tif"))[:most_tiles]
     if tiles:
         truths = [str(tile.with_name(f"{tile.stem}_boxes.gpkg")) for tile in tiles]
         per_tile = max(1, round(examples / len(tiles)))
@@ -203,7 +203,7 @@ def write(options: argparse.Namespace, command: str) -> None:
         network += ["--checkpoint", options.checkpoint]
     pictures = os.path.relpath(options.pictures, options.output.parent) if options.pictures else None
     sections, rows = [], []
-    for place in places(options.data, options.examples):
+    for place in places(options.data, options.examples, options.tiles):
         per_raster = max(1, round(options.objects / place.rasters))
         arguments = [*place.files, "--target", place.target, "--objects", str(per_raster), *network]
         asked = model.parser().parse_args(arguments)
@@ -247,6 +247,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data/validation"))
     parser.add_argument("--examples", type=int, default=10, help="per place (10)")
+    parser.add_argument("--tiles", type=int, help="of the Estonian tiles, the first so many (all)")
     parser.add_argument("--objects", type=int, default=100, help="clicked, at most, per place (100)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=int, default=64)
