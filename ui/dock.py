@@ -20,7 +20,8 @@ from qgis.PyQt.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 from ..core.protocol import DetectRequest
 from . import environment, layers, settings
 from .draw_tool import DrawTool
-from .engine_client import EngineClient, EngineError
+from .engine_client import EngineClient
+from .engine_process import EngineError
 from .example import Example, ExampleOnCanvas, UnusableExampleError
 from .messages import Messages
 from .steps import ExampleStep, RunStep, WhereStep

@@ -9,7 +9,7 @@ from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import QUrl
 from qgis.PyQt.QtWidgets import QPushButton
 
-from .engine_client import EngineError
+from .engine_process import EngineError
 from .texts import tr
 
 TITLE = "Exemplar"

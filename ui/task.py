@@ -10,7 +10,8 @@ from qgis.core import QgsApplication, QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
 
 from ..core.protocol import DetectRequest
-from .engine_client import EngineClient, EngineError
+from .engine_client import EngineClient
+from .engine_process import EngineError
 from .texts import tr
 
 # QGIS's task manager does not keep the Python half of a task alive.

@@ -94,7 +94,7 @@ def test_much_on_standard_error_blocks_nothing(client, request_, habits):
 
 
 def test_an_answered_error_leaves_the_engine_alive(client, request_, habits):
-    from exemplar.ui.engine_client import EngineError
+    from exemplar.ui.engine_process import EngineError
 
     habits(error={"message": "The example is too small.", "user_fault": True, "details": ""})
     with pytest.raises(EngineError, match="too small") as caught:
@@ -104,7 +104,7 @@ def test_an_answered_error_leaves_the_engine_alive(client, request_, habits):
 
 
 def test_a_killed_engine_is_told_and_replaced(client, request_, habits):
-    from exemplar.ui.engine_client import EngineError
+    from exemplar.ui.engine_process import EngineError
 
     habits(die_at=2)
     with pytest.raises(EngineError, match="probably because memory ran out"):
@@ -127,7 +127,7 @@ def test_a_killed_engine_is_told_and_replaced(client, request_, habits):
     ],
 )
 def test_an_engine_that_cannot_start_is_told(client, request_, habits, fields, sentence):
-    from exemplar.ui.engine_client import EngineError
+    from exemplar.ui.engine_process import EngineError
 
     habits(**fields)
     with pytest.raises(EngineError, match=sentence) as caught:
@@ -137,7 +137,8 @@ def test_an_engine_that_cannot_start_is_told(client, request_, habits, fields, s
 
 
 def test_a_python_that_is_none_is_told(habits, request_, tmp_path):
-    from exemplar.ui.engine_client import EngineClient, EngineError
+    from exemplar.ui.engine_client import EngineClient
+    from exemplar.ui.engine_process import EngineError
 
     (tmp_path / "python").write_text("no program")
     client = EngineClient(FAKE_ROOT, lambda: tmp_path / "python")
@@ -145,14 +146,18 @@ def test_a_python_that_is_none_is_told(habits, request_, tmp_path):
         detect(client, request_)
 
 
-def test_cancel_ends_the_job_and_keeps_the_engine(client, request_, habits):
-    habits(steps=1000, pause=0.05)
-    cancelled = threading.Event()
-    threading.Timer(1.0, cancelled.set).start()
+def test_cancel_returns_at_once_and_keeps_the_engine(client, request_, habits, tmp_path):
+    report = tmp_path / "report.json"
+    habits(steps=1000, pause=0.2, report=str(report))
+    client.hello(never)
+    pid, cancelled = client.pid, threading.Event()
+    threading.Timer(0.5, cancelled.set).start()
     result, heard = detect(client, request_, cancelled.is_set)
     assert result is None
     assert heard
-    assert client.pid
+    client.hello(never)  # waits its turn
+    assert json.loads(report.read_text())["cancelled"] == ["job-1"]
+    assert client.pid == pid
 
 
 def test_an_engine_deaf_to_cancel_is_killed(client, request_, habits, monkeypatch, alive):
@@ -162,12 +167,13 @@ def test_an_engine_deaf_to_cancel_is_killed(client, request_, habits, monkeypatc
     habits(deaf=True, steps=1000, pause=0.05)
     client.hello(never)
     pid = client.pid
-    cancelled = threading.Event()
-    threading.Timer(0.3, cancelled.set).start()
     started = time.monotonic()
-    assert detect(client, request_, cancelled.is_set)[0] is None
-    assert time.monotonic() - started < 3
+    assert detect(client, request_, lambda: time.monotonic() > started + 0.3)[0] is None
+    assert time.monotonic() < started + 0.6
+    habits()
+    assert detect(client, request_)[0]["count"] == 1  # the next job waits for that, then gets a new engine
     assert not alive(pid)
+    assert client.pid != pid
 
 
 def test_close_ends_a_deaf_engine_in_the_middle_of_a_job(client, request_, habits, alive):

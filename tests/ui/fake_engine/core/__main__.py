@@ -10,7 +10,7 @@ exit : int            end with this status before ``hello``
 stderr : str          written to standard error at the start
 deaf : bool           ignore ``cancel``, ``shutdown`` and the end of standard input
 noise : bool          print lines that are no message
-report : path         write a JSON file with argv, environment, folder and the requests
+report : path         write a JSON file with argv, environment, folder, requests and cancels
 """
 
 import json
@@ -44,6 +44,7 @@ def read():
             continue
         elif message["type"] == "cancel":
             cancelled.add(message["job"])
+            report()
         else:
             break
     while HABITS.get("deaf"):
@@ -58,6 +59,7 @@ def report():
             "environ": dict(os.environ),
             "cwd": str(Path.cwd()),
             "requests": requests,
+            "cancelled": sorted(cancelled),
         }
         Path(HABITS["report"]).write_text(json.dumps(told))
 

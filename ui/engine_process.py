@@ -1,0 +1,188 @@
+"""One engine process: its pipes, its two reader threads, its end."""
+
+from __future__ import annotations
+
+import collections
+import queue
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+from ..core import protocol
+from . import environment
+from .texts import tr
+
+STOP_SECONDS = 2.0
+POLL_SECONDS = 0.05
+_END = None  # in the queue: the engine closed its output
+
+# `-I` keeps QGIS's PYTHON* variables, the user's site-packages and the current folder out.
+_LAUNCH = "import sys, runpy; sys.path.insert(0, {root!r}); runpy.run_module('core', run_name='__main__')"
+
+
+class EngineError(Exception):
+    """What went wrong, as one sentence for the user.
+
+    Parameters
+    ----------
+    message : str
+        The sentence.
+    details : str
+        A traceback or the engine's last output, for the log.
+    user_fault : bool
+        True where the user can mend it: a wrong polygon, a missing file, no environment.
+    """
+
+    def __init__(self, message: str, details: str = "", user_fault: bool = False) -> None:
+        super().__init__(message)
+        self.details = details
+        self.user_fault = user_fault
+
+
+class EngineProcess:
+    """One running engine with its two reader threads."""
+
+    def __init__(self, python: Path, root: Path) -> None:
+        self.python = python
+        self.hello: dict[str, Any] | None = None
+        self.stopped = False  # ended by us, so that its end is no news
+        self._messages: queue.Queue = queue.Queue()
+        self._stderr: collections.deque[str] = collections.deque(maxlen=200)
+        self._write = threading.Lock()
+        self._popen = subprocess.Popen(
+            [str(python), "-I", "-c", _LAUNCH.format(root=str(root)), "serve"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env=environment.clean_environment(),
+            # Any folder that exists; on Windows a process keeps its current folder from being removed.
+            cwd=tempfile.gettempdir(),
+            creationflags=subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0,
+        )
+        self._readers = [
+            threading.Thread(target=target, name=f"exemplar-{target.__name__}", daemon=True)
+            for target in (self._read_messages, self._drain_stderr)
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._popen.poll() is None
+
+    def _read_messages(self) -> None:
+        with open(self._popen.stdout.fileno(), "rb", closefd=False) as lines:
+            for line in lines:
+                try:
+                    self._messages.put(protocol.decode(line))
+                except ValueError:
+                    self._stderr.append(line.decode("utf-8", "replace").rstrip())
+        self._messages.put(_END)
+
+    def _drain_stderr(self) -> None:
+        # Without a reader the engine would block once the pipe is full.
+        with open(self._popen.stderr.fileno(), "rb", closefd=False) as lines:
+            for line in lines:
+                self._stderr.append(line.decode("utf-8", "replace").rstrip())
+
+    def send(self, kind: str, **fields: Any) -> None:
+        """Write one message; an engine that is gone is noticed by :meth:`receive`."""
+        with self._write:
+            try:
+                self._popen.stdin.write(protocol.encode(kind, **fields))
+            except (OSError, ValueError):  # broken pipe; closed file
+                return
+
+    def receive(self) -> dict[str, Any] | None:
+        """The next message, None if there is none yet; :class:`EngineError` if the engine is gone."""
+        try:
+            message = self._messages.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            return None
+        if message is _END:
+            self._messages.put(_END)  # for whoever asks next
+            raise self._death()
+        return message
+
+    def _death(self) -> EngineError:
+        try:
+            code = self._popen.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:  # it closed its output and lives on: of no use to us
+            self.kill()
+            code = None
+        for reader in self._readers:
+            if reader is not threading.current_thread():
+                reader.join(timeout=0.5)
+        return EngineError(describe_exit(code, self.stderr(), self.python), self.stderr())
+
+    def stderr(self) -> str:
+        """The last lines that the engine wrote to standard error."""
+        return "\n".join(list(self._stderr))
+
+    def stop(self, seconds: float) -> None:
+        """Ask the engine to end; kill it if it hasn't after ``seconds``."""
+        self.stopped = True
+        if self.alive:
+            self.send("shutdown")
+        with self._write:
+            try:
+                self._popen.stdin.close()
+            except OSError:  # bytes that could not be flushed to an engine that is gone
+                self.stopped = True
+        try:
+            self._popen.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._close_pipes()
+
+    def kill(self) -> None:
+        self.stopped = True
+        self._popen.kill()
+        self._popen.wait()
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
+        """Give the pipes back once their readers have seen the end."""
+        for reader, pipe in zip(self._readers, (self._popen.stdout, self._popen.stderr)):
+            if reader is not threading.current_thread():
+                reader.join(timeout=0.5)
+            if not reader.is_alive():
+                pipe.close()
+
+
+def describe_exit(code: int | None, stderr: str, python: Path) -> str:
+    """Say in one sentence how the engine ended.
+
+    Parameters
+    ----------
+    code : int or None
+        The exit status as ``subprocess`` gives it: negative for a signal.
+    stderr : str
+        The engine's last output.
+    python : Path
+        The interpreter it ran on.
+    """
+    missing = re.findall(r"^ModuleNotFoundError: No module named '([^']+)'", stderr, re.MULTILINE)
+    if missing:
+        return tr(
+            "The engine's environment ({python}) lacks the library {name}: install what "
+            "resources/engine-requirements.txt lists into it."
+        ).format(python=python, name=missing[-1].split(".")[0])
+    if code == -9:
+        return tr(
+            "The engine was killed, probably because memory ran out; run again on a smaller extent "
+            "(it starts by itself)."
+        )
+    if code is None:
+        return tr("The engine stopped answering and was ended; run again (it starts by itself).")
+    how = tr("signal {n}").format(n=-code) if code < 0 else tr("exit code {n}").format(n=code)
+    return tr("The engine ended unexpectedly ({how}); run again (it starts by itself).").format(how=how)
