@@ -37,7 +37,7 @@ TARGETS = {
     for target in (
         Target("building", "Building", (96, 192), (0.05, 100.0), 3, 0.2),
         Target("vehicle", "Vehicle", (64, 192), (0.3, 4.0), 2, 1.0),
-        Target("other", "Other", (96, 192), (0.1, 25.0), 2, 0.2),
+        Target("other", "Other", (48, 192), (0.1, 25.0), 2, 0.2),
     )
 }
 

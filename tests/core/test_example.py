@@ -1,5 +1,7 @@
 """The example: read whatever people draw, say in a sentence what can't be used."""
 
+import dataclasses
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -119,6 +121,10 @@ def example_of(raster, write_polygons, side_m):
     return read_example(write_polygons([shapely.box(left, top - side_m, left + side_m, top)]), raster)
 
 
+# The rule, whatever the presets are.
+TARGET = dataclasses.replace(TARGETS["building"], example_px=(48, 192))
+
+
 def wide_raster(make_raster, pixels=1000):
     return Raster(make_raster(np.full((3, pixels, pixels), 90, np.uint8)))
 
@@ -137,7 +143,7 @@ def wide_raster(make_raster, pixels=1000):
 def test_the_resolution_brings_the_example_to_the_targets_size(make_raster, write_polygons, side_m, expected):
     with wide_raster(make_raster) as raster:
         example = example_of(raster, write_polygons, side_m)
-        found = working_resolution(example, raster, TARGETS["building"], None)
+        found = working_resolution(example, raster, TARGET, None)
         assert found == pytest.approx(expected)
         assert found >= min(raster.metres_per_pixel) / MAX_ENLARGEMENT
 
@@ -149,7 +155,7 @@ def test_the_example_decides_where_its_raster_is_another(make_raster, write_poly
     with wide_raster(make_raster) as fine, Raster(coarse) as query:
         example = example_of(fine, write_polygons, 50.0)
         # 50 m are 25 of the query's pixels: enlarged to 48, though the example's raster is finer.
-        assert working_resolution(example, query, TARGETS["building"], None) == pytest.approx(50 / 48)
+        assert working_resolution(example, query, TARGET, None) == pytest.approx(50 / 48)
 
 
 def test_an_asked_resolution_is_checked(make_raster, write_polygons):
