@@ -133,6 +133,19 @@ def average(
     )
 
 
+def known(vote: Vote, example: np.ndarray) -> Vote:
+    """The vote with the example's own pixels as found: the user has said what they are.
+
+    Parameters
+    ----------
+    example : ndarray of bool, shape (h, w)
+        The example polygons, where they lie on the query tile itself.
+    """
+    return dataclasses.replace(
+        vote, share=np.where(example, np.float32(1), vote.share), found=vote.found | example
+    )
+
+
 def _smooth(mask: np.ndarray, radius: int) -> np.ndarray:
     """Open, then close with a disc: slivers and thin bridges go, small notches are filled."""
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]

@@ -14,6 +14,8 @@ from contextlib import ExitStack
 import geopandas as gpd
 import numpy as np
 import shapely
+from affine import Affine
+from rasterio.features import rasterize
 from shapely.affinity import affine_transform
 
 from . import candidates, output, vectorize
@@ -53,6 +55,7 @@ class _Job:
 
     request: DetectRequest
     query: Raster
+    example: Example
     crops: list[Crop]
     resolution: float
     segmenter: Segmenter
@@ -103,11 +106,11 @@ def detect(
         if segmenter is None:
             progress(0.0, "loading the model")
             segmenter = Segmenter.load(request.model, request.checkpoint, request.device)
-        job = _Job(request, query, crops, resolution, segmenter, strategy, target, cancelled)
+        job = _Job(request, query, example, crops, resolution, segmenter, strategy, target, cancelled)
         grid = Grid(*query.size_work(resolution), crops[0].image.shape[0], example.longer_side_m / resolution)
         extent_work = affine_transform(extent, (~query.map_from_work(resolution)).to_shapely())
-        objects, tiles = _search(job, grid, extent_work, example, progress)
-        found = _detections(job, objects, example, extent)
+        objects, tiles = _search(job, grid, extent_work, progress)
+        found = _detections(job, objects, extent)
         min_score = MIN_SCORE if request.min_score is None else request.min_score
         kept = found[found["score"] >= min_score].reset_index(drop=True)
         if cancelled():
@@ -154,7 +157,7 @@ def _extent(request: DetectRequest, query: Raster) -> shapely.Polygon:
 
 
 def _search(
-    job: _Job, grid: Grid, extent_work: shapely.Polygon, example: Example, progress: Progress
+    job: _Job, grid: Grid, extent_work: shapely.Polygon, progress: Progress
 ) -> tuple[list[vectorize.Piece], int]:
     """Segment the tiles that the extent needs; gives whole objects, and how many tiles it took.
 
@@ -164,7 +167,7 @@ def _search(
     """
     tiles = list(grid.tiles())
     cells = shapely.STRtree([shapely.box(*tile.cell_work) for tile in tiles])
-    largest = job.target.area_ratio[1] * example.area_m2 / job.resolution**2
+    largest = job.target.area_ratio[1] * job.example.area_m2 / job.resolution**2
     wanted = set(cells.query(extent_work, predicate="intersects").tolist())
     done: set[int] = set()
     pieces: list[vectorize.Piece] = []
@@ -207,14 +210,23 @@ def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
             embedding, prompts.points_canvas, prompts.labels, cancelled=job.cancelled
         )
         votes.append(candidates.combine(decoded, embedding, canvas, job.target.smooth_px))
-    return candidates.average(votes, mirrorings, valid, job.target.smooth_px)
+    vote = candidates.average(votes, mirrorings, valid, job.target.smooth_px)
+    return candidates.known(vote, _example_on(job, tile, valid))
 
 
-def _detections(
-    job: _Job, objects: list[vectorize.Piece], example: Example, extent: shapely.Polygon
-) -> gpd.GeoDataFrame:
+def _example_on(job: _Job, tile: Tile, valid: np.ndarray) -> np.ndarray:
+    """The example's pixels on a tile; none where it was drawn on another raster."""
+    if job.example.raster is not job.query:
+        return np.zeros(valid.shape, bool)
+    work_from_px = (~job.query.px_from_work(job.resolution)).to_shapely()
+    polygons = [affine_transform(polygon, work_from_px) for polygon in job.example.polygons_px]
+    corner = Affine.translation(tile.x_work, tile.y_work)
+    return rasterize(polygons, valid.shape, transform=corner).astype(bool) & valid
+
+
+def _detections(job: _Job, objects: list[vectorize.Piece], extent: shapely.Polygon) -> gpd.GeoDataFrame:
     """All candidates on the extent that are of a size with the example."""
-    query = job.query
+    query, example = job.query, job.example
     example_work = example.area_m2 / job.resolution**2
     table = vectorize.to_table(
         objects,

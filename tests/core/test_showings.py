@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.candidates import Vote, average
+from core.candidates import Vote, average, known
 from core.models import CATALOGUE
 from core.pipeline import MIRRORINGS
 
@@ -44,3 +44,12 @@ def test_what_one_showing_imagines_is_outvoted_and_nodata_is_never_found():
     assert mean.found[3:10, :10].all() and mean.found.sum() == 70
     assert mean.share[25, 25] == pytest.approx(0.5)
     assert mean.on_example == pytest.approx(0.7)
+
+
+def test_the_example_itself_counts_as_found_and_nothing_else_changes():
+    share = np.full((20, 20), 0.1, np.float32)
+    example = np.zeros((20, 20), bool)
+    example[4:9, 5:12] = True
+    given = known(vote(share), example)
+    np.testing.assert_array_equal(given.found, example)
+    assert (given.share[example] == 1).all() and (given.share[~example] == share[0, 0]).all()
