@@ -124,7 +124,7 @@ def test_hello_tells_all_that_the_user_interface_needs(engine):
 
 
 def test_a_job_ends_in_a_file(engine, files):
-    _, request = files
+    request = files[1] | {"resolution": 0.25}  # whatever the presets are
     engine.send("detect", job="first", request=request)
     result, before = engine.next("result", "error")
     assert result["type"] == "result", result
