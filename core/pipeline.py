@@ -209,7 +209,8 @@ def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
         decoded = job.segmenter.decode(
             embedding, prompts.points_canvas, prompts.labels, cancelled=job.cancelled
         )
-        votes.append(candidates.combine(decoded, embedding, canvas, job.target.smooth_px))
+        # smoothed once, when all showings are averaged
+        votes.append(candidates.combine(decoded, embedding, canvas, smooth_px=0))
     vote = candidates.average(votes, mirrorings, valid, job.target.smooth_px)
     return candidates.known(vote, _example_on(job, tile, valid))
 
