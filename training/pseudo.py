@@ -152,8 +152,9 @@ def load_pseudo(folder: Path, real: Path) -> list[Plate]:
         with np.load(path) as stored:
             instances, kinds = stored["instances"].astype(np.int32), stored["kinds"]
             unknown = stored["unknown"]
-        # most buildings stay unknown here, so only vehicles serve as examples
-        plates.append(Plate(image, instances, kinds, (VEHICLE,), unknown, synthetic=False))
+        # the boxes are complete: what is in none of them is neither a building nor a vehicle
+        there = tuple(int(kind) for kind in np.unique(kinds[1:]))
+        plates.append(Plate(image, instances, kinds, there, unknown, synthetic=False))
     return plates
 
 

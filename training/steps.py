@@ -15,6 +15,7 @@ from training.network import Prompts, Trainee, prompt_loss, semantic_loss
 from training.plates import Plate, ScenePlates, load_boxes, load_footprints, pick_kind, split_plate
 from training.prompting import Task, add_corrections, crop_task
 from training.scenes import BUILDING, VEHICLE
+from training.styles import Style, restyle, styles_of
 from training.views import View, cut_view, orient, random_scale, recolor
 
 CROP = 256
@@ -22,6 +23,7 @@ SEMANTIC_WEIGHT = 0.3  # beside the masks: what keeps buildings and vehicles apa
 NAMES = {BUILDING: "building", VEHICLE: "vehicle"}
 CANVAS_SHAPES = ((512, 640), (512, 640), (512, 768), (640, 512), (448, 736))
 LARGE_SHAPES = ((1024, 1024), (768, 1024), (1024, 768))
+RESTYLED = 0.4  # share of the plates that take on the colours of another place
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Data:
     footprints: list[Plate]
     boxes: list[Plate]
     pseudo: list[Plate]
+    styles: list[Style]
 
     @classmethod
     def open(cls, scenes: Path, real: Path | None, pseudo: list[Plate] | None = None) -> Data:
@@ -39,10 +42,18 @@ class Data:
         there = real is not None and real.exists()
         footprints = [split_plate(plate)[0] for plate in load_footprints(real)] if there else []
         boxes = load_boxes(real / "estonia") if there else []
-        return cls(ScenePlates(scenes, 0, HELD_OUT_SEED), footprints, boxes, pseudo or [])
+        styles = styles_of(footprints + boxes)
+        return cls(ScenePlates(scenes, 0, HELD_OUT_SEED), footprints, boxes, pseudo or [], styles)
 
     def draw(self, rng: np.random.Generator, real_share: float) -> Plate:
         """A labelled plate: synthetic, or real with footprints or with pseudo-masks."""
+        plate = self._plate(rng, real_share)
+        if self.styles and rng.random() < RESTYLED:
+            style = self.styles[rng.integers(len(self.styles))]
+            plate = restyle(plate, style, float(rng.uniform(0.3, 1)))
+        return plate
+
+    def _plate(self, rng: np.random.Generator, real_share: float) -> Plate:
         if (self.footprints or self.pseudo) and rng.random() < real_share:
             if self.pseudo and (not self.footprints or rng.random() < 0.5):
                 return self.pseudo[rng.integers(len(self.pseudo))]

@@ -77,10 +77,11 @@ def _random_town(painter: Painter) -> Town:
     loose = climate.order > 0.6
     uses = {
         "houses": 1.0 + loose, "rows": 0.6, "dense": 1.6 - 1.3 * loose, "slabs": 0.3 + 0.4 * loose,
-        "works": 0.4, "parking": 0.3 + 0.5 * loose, "park": 0.25, "field": 0.2,
+        "works": 0.6, "parking": 0.3 + 0.5 * loose, "park": 0.25, "field": 0.2,
     }  # fmt: skip
-    # a scene has a character: two uses prevail
-    uses = {name: weight * rng.choice([0.15, 1, 3]) for name, weight in uses.items()}
+    # a scene has a character, two uses prevail; or it is mixed, halls beside sheds
+    mixed = rng.random() < 0.4
+    uses = {name: weight * (1 if mixed else rng.choice([0.15, 1, 3])) for name, weight in uses.items()}
     likely = [0.5, 0.1, 0.05, 0.15, 0.2] if climate.order < 0.3 else None  # dense towns: flat and tin
     styles = list(rng.choice(ROOF_KINDS[:5], rng.integers(1, 4), p=likely)) + list(
         ROOF_KINDS[:5] if rng.random() < 0.4 else []
