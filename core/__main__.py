@@ -1,4 +1,4 @@
-"""The command line: ``python -m core detect | evaluate | strategies | models | serve``.
+"""The command line: ``python -m core detect | edges | evaluate | strategies | models | serve``.
 
 Exit status: 0 done; 2 wrong use or bad input, with one sentence on standard
 error; 1 a failure inside.
@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from . import __version__
+from . import __version__, model_commands
 from .errors import CancelledError, ExemplarError
-from .protocol import DetectRequest, EvaluateRequest
+from .protocol import DetectRequest, EdgesRequest, EvaluateRequest
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,10 +53,27 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--target", help="only the truth whose column target says so")
     evaluate.set_defaults(run=_evaluate)
 
+    edges = commands.add_parser("edges", help="outline everything, without an example", allow_abbrev=False)
+    edges.add_argument("--raster", required=True, help="the image")
+    edges.add_argument("--output", required=True, help=".tif: strength of the thinned edges, 0 to 1")
+    edges.add_argument("--lines", help="also write the edges as lines: .gpkg, .shp, .geojson or .parquet")
+    edges.add_argument("--extent", nargs=4, type=float, metavar=("XMIN", "YMIN", "XMAX", "YMAX"))
+    edges.add_argument("--model", default="embedded", help="see the command models list")
+    edges.add_argument("--checkpoint", help="file with the model's weights")
+    edges.add_argument("--bands", nargs="+", type=int, help="one or three band numbers, from 1")
+    edges.add_argument("--resolution", type=float, help="metres per canvas pixel (default: the raster's own)")
+    edges.add_argument(
+        "--min-strength",
+        type=float,
+        default=EdgesRequest.min_strength,
+        help=f"least strength of a line ({EdgesRequest.min_strength})",
+    )
+    edges.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    edges.add_argument("--progress", choices=("text", "json", "none"), default="text")
+    edges.set_defaults(run=_edges)
+
     commands.add_parser("strategies", help="how prompts can be placed").set_defaults(run=_strategies)
-    models = commands.add_parser("models", help="which networks there are")
-    models.add_argument("action", choices=("list",))
-    models.set_defaults(run=_models)
+    model_commands.add_to(commands)
     commands.add_parser("serve", help="JSON lines on standard input and output").set_defaults(run=_serve)
     return parser
 
@@ -66,8 +83,8 @@ def _fields(options: argparse.Namespace) -> dict:
     return {key: value for key, value in vars(options).items() if key not in ("command", "run", "progress")}
 
 
-def _detect(options: argparse.Namespace) -> None:
-    from .pipeline import detect
+def _teller(options: argparse.Namespace) -> Callable[[float, str], None]:
+    """What a job tells its progress to."""
 
     def progress(fraction: float, message: str) -> None:
         if options.progress == "text":
@@ -75,10 +92,28 @@ def _detect(options: argparse.Namespace) -> None:
         elif options.progress == "json":
             print(json.dumps({"fraction": fraction, "message": message}), file=sys.stderr, flush=True)
 
-    summary = detect(DetectRequest(**_fields(options)), progress=progress)
+    return progress
+
+
+def _detect(options: argparse.Namespace) -> None:
+    from .pipeline import detect
+
+    summary = detect(DetectRequest(**_fields(options)), progress=_teller(options))
     if options.progress != "none":
         print(
             f"{summary.count} detections in {summary.output} "
+            f"({summary.tiles} tiles at {summary.resolution:.3g} m, {summary.seconds:.1f} s)"
+        )
+
+
+def _edges(options: argparse.Namespace) -> None:
+    from .edge_raster import find_edges
+
+    summary = find_edges(EdgesRequest(**_fields(options)), progress=_teller(options))
+    if options.progress != "none":
+        lines = f" and {summary.count} lines in {summary.lines}" if summary.lines else ""
+        print(
+            f"edges in {summary.output}{lines} "
             f"({summary.tiles} tiles at {summary.resolution:.3g} m, {summary.seconds:.1f} s)"
         )
 
@@ -94,14 +129,6 @@ def _strategies(_: argparse.Namespace) -> None:
 
     for name, strategy in STRATEGIES.items():
         print(f"{name:24} {strategy.title}{' (default)' if name == DEFAULT else ''}")
-
-
-def _models(_: argparse.Namespace) -> None:
-    from .models import CATALOGUE, EMBEDDED
-
-    for name, model in CATALOGUE.items():
-        note = "shipped, default" if name == EMBEDDED.name else "give its file with --checkpoint"
-        print(f"{name:10} {model.title} ({note})")
 
 
 def _serve(_: argparse.Namespace) -> None:

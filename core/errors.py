@@ -12,7 +12,7 @@ class InputError(ExemplarError):
 
 
 class CancelledError(ExemplarError):
-    """The user cancelled the run."""
+    """The user cancelled the run, or what the sentence says."""
 
-    def __init__(self) -> None:
-        super().__init__("The run was cancelled; nothing was written.")
+    def __init__(self, sentence: str = "The run was cancelled; nothing was written.") -> None:
+        super().__init__(sentence)

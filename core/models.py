@@ -1,13 +1,22 @@
-"""The catalogue of weights: which networks there are and where their files lie."""
+"""The catalogue of weights: which networks there are, where their files come from and where they lie."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from .download import download
 from .errors import InputError
+from .verified_file import Cancelled, Progress, copy_verified, hash_file, in_words
 
 RESOURCES = Path(__file__).resolve().parent.parent / "resources"
+FOLDER_VARIABLE = "EXEMPLAR_MODELS"
+MIB, GIB = 1 << 20, 1 << 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,8 +27,23 @@ class Model:
     ----------
     name, title : str
         What the command line takes and what people read.
+    size : int
+        The file's length in bytes.
+    sha256 : str
+        The file's SHA-256.
+    licence : str
+        Of the weights, as SPDX names it.
+    memory : int
+        Bytes that the engine takes at its peak with it, roughly.
+    suits : str
+        The device it is for.
     shipped : Path or None
-        The file that comes with Exemplar; None where the user brings one.
+        The file that comes with Exemplar.
+    address : str
+        Where the file is published; empty for the shipped one.
+    sources : tuple of str
+        Independent public places that state this ``sha256``, none of them the server
+        that the file is fetched from.
     showings : int
         In how many mirrorings a tile is shown to the encoder, 1 to 4, the runs
         shared among them: more where an encoding costs less than its runs.
@@ -27,32 +51,245 @@ class Model:
 
     name: str
     title: str
+    size: int
+    sha256: str
+    licence: str
+    memory: int
+    suits: str
     shipped: Path | None = None
+    address: str = ""
+    sources: tuple[str, ...] = ()
     showings: int = 1
 
+    @property
+    def confirmed(self) -> bool:
+        """Whether two independent sources state the hash; if not, the user has to bring it."""
+        return self.shipped is not None or len(self.sources) >= 2
 
-EMBEDDED = Model("embedded", "Embedded: small, ready at once", RESOURCES / "exemplar-embedded.safetensors")
+    @property
+    def file(self) -> Path:
+        """Where the file lies, or will lie."""
+        return self.shipped or models_folder() / self.address.rsplit("/", 1)[-1]
+
+    @property
+    def here(self) -> bool:
+        """Whether the file is there in its full length; its hash was compared when it got there."""
+        return self.file.is_file() and (self.shipped is not None or self.file.stat().st_size == self.size)
+
+    def describe(self) -> dict[str, Any]:
+        """The entry as plain objects, for the protocol and for ``models list --json``."""
+        names = ("name", "title", "size", "sha256", "licence", "memory", "suits", "address", "sources")
+        told = {name: getattr(self, name) for name in names}
+        told["sources"] = list(self.sources)
+        return told | {"confirmed": self.confirmed, "file": str(self.file), "here": self.here}
+
+
+EMBEDDED = Model(
+    "embedded",
+    "Embedded: small, ready at once",
+    size=5_453_064,  # both change with the file: tests/core/test_models.py says to what
+    sha256="a187f76eb74fd9c6a81b329a474b98e2e5919697e7185d48c8794accadfc6531",
+    licence="GPL-2.0-or-later",
+    memory=1 * GIB,
+    suits="any computer",
+    shipped=RESOURCES / "exemplar-embedded.safetensors",
+)
+
+# Each hash was compared in sources of different people. The six digits in the names of Meta's files are the
+# beginning of their MD5 (01ec64d2…, 0b319550…, 4b8939a8…), no check of a SHA-256. The lengths of Meta's files
+# are also in dafne-imaging/dafne, src/dafne/utils/sam_mask_refine.py at 11608b28.
+_MICRO_SAM = "github.com/computational-cell-analytics/micro-sam, micro_sam/util.py at 00006fc6"
+_SLICER = "github.com/mazurowski-lab/SlicerSegmentWithSAM, SegmentWithSAM/SegmentWithSAM.py at 09079a98"
+_EXECUTORCH = (
+    "github.com/pytorch/executorch, examples/arm/mobilesam_prompt_segmentation_example_ethos_u/"
+    "model_export/export_mobilesam.py at 4651e011"
+)
+_META = "https://dl.fbaipublicfiles.com/segment_anything/"
+
 CATALOGUE = {
     model.name: model
     for model in (
         EMBEDDED,
-        Model("vit_b", "SAM ViT-B, Meta's published file"),
-        Model("vit_l", "SAM ViT-L, Meta's published file"),
-        Model("vit_h", "SAM ViT-H, Meta's published file"),
+        Model(
+            "vit_b",
+            "SAM ViT-B, Meta's published file",
+            size=375_042_383,
+            sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+            licence="Apache-2.0",
+            memory=4 * GIB,
+            suits="a processor with patience, or a GPU",
+            address=_META + "sam_vit_b_01ec64.pth",
+            sources=(_MICRO_SAM, _SLICER),
+        ),
+        Model(
+            "vit_l",
+            "SAM ViT-L, Meta's published file",
+            size=1_249_524_607,
+            sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+            licence="Apache-2.0",
+            memory=6 * GIB,
+            suits="a GPU",
+            address=_META + "sam_vit_l_0b3195.pth",
+            sources=(_MICRO_SAM, _SLICER),
+        ),
+        Model(
+            "vit_h",
+            "SAM ViT-H, Meta's published file",
+            size=2_564_550_879,
+            sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+            licence="Apache-2.0",
+            memory=9 * GIB,
+            suits="a GPU",
+            address=_META + "sam_vit_h_4b8939.pth",
+            sources=(_MICRO_SAM, _SLICER),
+        ),
+        Model(
+            "mobile_sam",
+            "MobileSAM: a light encoder for SAM",
+            size=40_728_226,
+            sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+            licence="Apache-2.0",
+            memory=2 * GIB,
+            suits="any computer",
+            # a fixed commit, so that the address keeps meaning this file
+            address="https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/"
+            "f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights/mobile_sam.pt",
+            sources=(_MICRO_SAM, _EXECUTORCH),
+        ),
     )
 }
 
 
-def weights_file(name: str, checkpoint: str | None) -> Path:
-    """The file to load for a model: the user's checkpoint, or the shipped file."""
+def cache_folder(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
+    """The folder for what can be fetched or computed again, by the platform's custom."""
+    home = Path.home()
+    if platform == "win32":
+        return Path(environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "exemplar" / "cache"
+    if platform == "darwin":
+        return home / "Library" / "Caches" / "exemplar"
+    named = Path(environ.get("XDG_CACHE_HOME", ""))
+    return (named if named.is_absolute() else home / ".cache") / "exemplar"
+
+
+def models_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where downloaded and imported weights lie: ``EXEMPLAR_MODELS``, or ``models`` in the cache folder."""
+    named = environ.get(FOLDER_VARIABLE)
+    return Path(named).expanduser().absolute() if named else cache_folder(environ) / "models"
+
+
+def find_model(name: str) -> Model:
+    """The entry of a name; ``InputError`` where there is none."""
     if name not in CATALOGUE:
         raise InputError(f"There is no model {name!r}. Choose one of: {', '.join(CATALOGUE)}.")
-    path = Path(checkpoint) if checkpoint else CATALOGUE[name].shipped
-    if path is None:
+    return CATALOGUE[name]
+
+
+def weights_file(name: str, checkpoint: str | None) -> Path:
+    """The file to load for a model: the user's checkpoint, the shipped file, or the one in the folder."""
+    model = find_model(name)
+    path = Path(checkpoint) if checkpoint else model.file
+    if path.is_file():
+        if checkpoint or model.here:
+            return path
         raise InputError(
-            f"The model {name!r} needs its weights: download Meta's published file "
-            f"and give its path with --checkpoint, or use --model {EMBEDDED.name}."
+            f"{path} is not whole ({path.stat().st_size:,} of {model.size:,} bytes). "
+            f"Remove it and download the model again (models download {name})."
         )
-    if not path.is_file():
+    if checkpoint or model.shipped:
         raise InputError(f"There is no weights file {path}. Check the path of the checkpoint.")
+    raise InputError(
+        f"The weights of the model {name!r} are not on this computer. Download them ({in_words(model.size)}: "
+        f"models download {name}, in QGIS the button in the dock), or give their file with --checkpoint."
+    )
+
+
+def download_model(
+    name: str,
+    trusted_sha256: str | None = None,
+    *,
+    progress: Progress = lambda fraction, message: None,
+    cancelled: Cancelled = lambda: False,
+) -> Path:
+    """Have a model's file in its place, verified; an intact file that is there is kept.
+
+    Parameters
+    ----------
+    name : str
+        Of the catalogue.
+    trusted_sha256 : str, optional
+        For a model whose hash is not confirmed: the one that the user trusts.
+
+    Raises
+    ------
+    InputError, CancelledError
+    """
+    model, sha256 = _to_bring(name, trusted_sha256)
+    if not (model.here and hash_file(model.file, progress=progress, cancelled=cancelled) == sha256):
+        download(model.address, model.file, model.size, sha256, progress=progress, cancelled=cancelled)
+    return model.file
+
+
+def import_model(
+    name: str,
+    file: str,
+    trusted_sha256: str | None = None,
+    *,
+    progress: Progress = lambda fraction, message: None,
+    cancelled: Cancelled = lambda: False,
+) -> Path:
+    """Copy the published file, which the user has, to its place; any other file is refused."""
+    model, sha256 = _to_bring(name, trusted_sha256)
+    source = Path(file)
+    if not source.is_file():
+        raise InputError(f"There is no file {source}. Check its path.")
+    if (size := source.stat().st_size) != model.size:
+        raise InputError(
+            f"{source} has {size:,} bytes and the published file of {name!r} {model.size:,}: it is not that "
+            "file or not whole. Give weights of your own with --checkpoint."
+        )
+    copy_verified(source, model.file, sha256, progress=progress, cancelled=cancelled)
+    return model.file
+
+
+def verify_model(
+    name: str,
+    trusted_sha256: str | None = None,
+    *,
+    progress: Progress = lambda fraction, message: None,
+    cancelled: Cancelled = lambda: False,
+) -> Path:
+    """Compare a model's file with the catalogue; ``InputError`` where it is missing or another one."""
+    model = find_model(name)
+    path = weights_file(name, None)
+    found = hash_file(path, progress=progress, cancelled=cancelled)
+    if found != _expected(model, trusted_sha256):
+        again = "Install Exemplar again." if model.shipped else f"Remove it and run models download {name}."
+        raise InputError(f"{path} is damaged or another file: its SHA-256 is {found}. {again}")
     return path
+
+
+def _to_bring(name: str, trusted_sha256: str | None) -> tuple[Model, str]:
+    model = find_model(name)
+    if model.shipped:
+        raise InputError(f"The model {name!r} comes with Exemplar; there is nothing to bring.")
+    return model, _expected(model, trusted_sha256)
+
+
+def _expected(model: Model, trusted_sha256: str | None) -> str:
+    """The hash that a file must have: the catalogue's, or the user's where that one is not confirmed."""
+    trusted = (trusted_sha256 or "").strip().lower()
+    if trusted and not re.fullmatch("[0-9a-f]{64}", trusted):
+        raise InputError(f"{trusted_sha256} is no SHA-256. It has 64 digits from 0 to 9 and a to f.")
+    if model.confirmed:
+        if trusted not in ("", model.sha256):
+            raise InputError(
+                f"The SHA-256 of {model.name!r} is confirmed and is another one ({model.sha256}). Leave "
+                "--trust-sha256 out, or give weights of your own with --checkpoint."
+            )
+        return model.sha256
+    if not trusted:
+        raise InputError(
+            f"The SHA-256 of {model.name!r} could not be confirmed from two sources. Get it from one that "
+            "you trust and give it with --trust-sha256."
+        )
+    return trusted

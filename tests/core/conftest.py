@@ -1,6 +1,11 @@
-"""Tiny rasters, polygons and networks, made in temporary folders."""
+"""Tiny rasters, polygons and networks, made in temporary folders, and a server on the loopback."""
 
 from __future__ import annotations
+
+import http.server
+import re
+import threading
+from types import SimpleNamespace
 
 import geopandas as gpd
 import numpy as np
@@ -79,3 +84,77 @@ def noisy_raster(make_raster):
     image = rng.integers(40, 90, (3, 144, 160), np.uint8)
     image[:, 60:84, 40:64] = rng.integers(190, 250, (3, 24, 24), np.uint8)
     return make_raster(image, "photo.tif")
+
+
+class WeightsServer(http.server.ThreadingHTTPServer):
+    """Gives ``content``, by a script: one step per request, the last one for all further requests."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), WeightsHandler)
+        self.content, self.script, self.asked = b"", [{}], []
+        self.released = threading.Event()
+
+    @property
+    def address(self):
+        return f"http://127.0.0.1:{self.server_port}/weights/model.pth"
+
+
+class WeightsHandler(http.server.BaseHTTPRequestHandler):
+    """What a step can hold.
+
+    status, reason : answer an error; headers : more headers; content : other bytes
+    ranges : False ignores a range, "refuse" answers 416 to one, or a status to answer
+    stop : break off after so many bytes of the body; length : the announced length, None for none
+    begin, total : lies in Content-Range; silent : say nothing until the test ends
+    """
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        server, step = self.server, self.server.script.pop(0)
+        if not server.script:
+            server.script.append(step)
+        wanted = self.headers.get("Range")
+        server.asked.append(SimpleNamespace(range=wanted, path=self.path, headers=dict(self.headers)))
+        if step.get("silent"):
+            server.released.wait(60)
+            return
+        content, start, status = step.get("content", server.content), 0, step.get("status", 200)
+        ranges = step.get("ranges", True)
+        if wanted and ranges is True and status == 200:
+            start, status = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]), 206
+        elif wanted and isinstance(ranges, int) and ranges > 1:
+            content, status = b"", ranges
+        body = content[start:]
+        self.send_response(status, step.get("reason"))
+        length = step.get("length", len(body))
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        if status == 206:
+            begin, total = step.get("begin", start), step.get("total", len(content))
+            self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{total}")
+        self.send_header("Connection", "close")
+        for name, value in step.get("headers", {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection = True
+        self.wfile.write(body[: step.get("stop", len(body))])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def weights_server(monkeypatch):
+    # the machine's own proxy, if any, has no part in these tests
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    started = WeightsServer()
+    threading.Thread(target=started.serve_forever, args=(0.01,), daemon=True).start()
+    yield started
+    started.released.set()
+    started.shutdown()
+    started.server_close()
