@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load as load_safetensors
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
-from . import models
+from . import mobile_sam, models
 from .embedded import ConvEncoder, build_embedded
 from .errors import CancelledError, InputError
 
@@ -149,7 +149,7 @@ class Segmenter:
         self.sam = sam.to(device).eval()
         # Convolutions of few channels are half as fast again with the channels last on a processor.
         self._channels_last = torch.device(device).type == "cpu" and isinstance(
-            sam.image_encoder, ConvEncoder
+            sam.image_encoder, (ConvEncoder, mobile_sam.TinyVitEncoder)
         )
         if self._channels_last:
             self.sam.image_encoder.to(memory_format=torch.channels_last)
@@ -160,9 +160,13 @@ class Segmenter:
     def load(cls, name: str, checkpoint: str | None = None, device: str = "auto") -> Segmenter:
         """Load a model of the catalogue; a file of another network raises ``InputError``."""
         path = models.weights_file(name, checkpoint)
-        sam = build_embedded() if name == models.EMBEDDED.name else build_vit(name)
+        state = read_state_dict(path)
+        if name == mobile_sam.NAME:
+            sam, state = mobile_sam.build_mobile_sam(), mobile_sam.from_published(state)
+        else:
+            sam = build_embedded() if name == models.EMBEDDED.name else build_vit(name)
         try:
-            sam.load_state_dict(read_state_dict(path), strict=True)
+            sam.load_state_dict(state, strict=True)
         except RuntimeError as error:
             raise InputError(
                 f"{path} is no checkpoint of the model {name!r}. Choose the file that belongs to it."
