@@ -52,7 +52,7 @@ def _list(options: argparse.Namespace) -> None:
         else:
             where = "not here" if model.confirmed else "not here; its SHA-256 is not confirmed"
         print(
-            f"{name:11} {model.title:36} {in_words(model.size):>8}  {model.licence:17} "
+            f"{name:11} {model.title:17} {in_words(model.size):>8}  {model.licence:17} "
             f"{model.memory / GIB:.0f} GB memory, {model.suits}; {where}"
         )
     print(f"Downloaded files lie in {models_folder()} (EXEMPLAR_MODELS names another folder).")

@@ -10,6 +10,8 @@ exit : int            end with this status before ``hello``
 stderr : str          written to standard error at the start
 deaf : bool           ignore ``cancel``, ``shutdown`` and the end of standard input
 noise : bool          print lines that are no message
+models : list         entries of ``hello`` to add
+download : object     how a download behaves: ``steps``, ``pause``, ``error`` as above
 report : path         write a JSON file with argv, environment, folder, requests and cancels
 """
 
@@ -26,11 +28,13 @@ jobs = []
 requests = []
 cancelled = set()
 closing = threading.Event()
+sending = threading.Lock()
 
 
 def send(kind, **fields):
-    sys.stdout.buffer.write((json.dumps({"type": kind, **fields}) + "\n").encode())
-    sys.stdout.buffer.flush()
+    with sending:
+        sys.stdout.buffer.write((json.dumps({"type": kind, **fields}) + "\n").encode())
+        sys.stdout.buffer.flush()
 
 
 def read():
@@ -40,6 +44,10 @@ def read():
             requests.append(message["request"])
             report()
             jobs.append(message)
+        elif message["type"] == "download":
+            requests.append(message["request"])
+            report()
+            threading.Thread(target=download, args=(message,), daemon=True).start()
         elif HABITS.get("deaf"):
             continue
         elif message["type"] == "cancel":
@@ -50,6 +58,22 @@ def read():
     while HABITS.get("deaf"):
         time.sleep(1)
     closing.set()
+
+
+def download(message):
+    """Beside other jobs, as the engine does it."""
+    job, habits = message["job"], HABITS.get("download", {})
+    for step in range(habits.get("steps", 4)):
+        send("progress", job=job, fraction=step / habits.get("steps", 4), message=f"{step} MB")
+        time.sleep(habits.get("pause", 0.02))
+        if job in cancelled:
+            send("cancelled", job=job)
+            return
+    if "error" in habits:
+        send("error", job=job, **habits["error"])
+        return
+    model = message["request"]["model"]
+    send("result", job=job, model=model, file=f"/models/{model}.pth")
 
 
 def report():
@@ -132,7 +156,7 @@ def main():
             {"name": "building", "title": "Building", "default": True},
             {"name": "vehicle", "title": "Vehicle", "default": False},
         ],
-        models=[{"name": "embedded", "title": "Embedded", "default": True}],
+        models=[{"name": "embedded", "title": "Embedded", "default": True}, *HABITS.get("models", [])],
     )
     threading.Thread(target=read, daemon=True).start()
     while not closing.is_set():
