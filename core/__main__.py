@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--example-raster", help="the image that the example is on (default: --raster)")
     detect.add_argument("--extent", nargs=4, type=float, metavar=("XMIN", "YMIN", "XMAX", "YMAX"))
     detect.add_argument("--target", default="building", help="building, vehicle or other")
-    detect.add_argument("--strategy", default="random-point", help="see the command strategies")
+    detect.add_argument("--strategy", default="guided", help="see the command strategies")
     detect.add_argument("--model", default="embedded", help="see the command models list")
     detect.add_argument("--checkpoint", help="file with the model's weights")
     detect.add_argument("--bands", nargs="+", type=int, help="one or three band numbers, from 1")

@@ -105,7 +105,7 @@ class DetectRequest(_Request):
     example_raster: str | None = None
     extent: list[float] | None = None
     target: str = "building"
-    strategy: str = "random-point"
+    strategy: str = "guided"
     model: str = "embedded"
     checkpoint: str | None = None
     bands: list[int] | None = None
