@@ -90,12 +90,12 @@ def _say(options: argparse.Namespace, sentence: str) -> None:
 
 
 def _printer(kind: str) -> Callable[[float, str], None]:
-    """A progress callback that writes to standard error, once per hundredth."""
-    told = -1
+    """A progress callback that writes to standard error, once per hundredth and where it falters."""
+    told = None
 
     def tell(fraction: float, message: str) -> None:
         nonlocal told
-        if kind == "none" or told == (told := int(100 * fraction)):
+        if kind == "none" or told == (told := (int(100 * fraction), message.endswith("again"))):
             return
         if kind == "json":
             print(json.dumps({"fraction": fraction, "message": message}), file=sys.stderr, flush=True)

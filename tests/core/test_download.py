@@ -73,6 +73,12 @@ def test_a_server_that_breaks_off_is_asked_for_the_rest(fetch):
     assert asked == [None, "bytes=100000-", "bytes=150000-"]
 
 
+def test_a_break_is_told(fetch):
+    heard = []
+    fetch({"stop": 100_000}, {}, progress=lambda *told: heard.append(told))
+    assert (1 / 3, "100 kB of 300 kB; the connection broke off, trying again") in heard
+
+
 def test_an_unknown_length_is_read_to_the_end(fetch):
     assert fetch({"length": None}) == [None]
 
@@ -352,19 +358,8 @@ def test_two_downloads_of_one_file_do_not_meet(server, place, fetch):
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 def test_a_server_that_can_not_prove_its_name_is_refused(place, weights_server, tmp_path):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    make = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=127.0.0.1",
-    ]
-    files = ["-keyout", str(key), "-out", str(certificate)]
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    files = ["-subj", "/CN=127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run([*make, *files], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
