@@ -38,7 +38,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from .models import CATALOGUE, EMBEDDED, GIB, models_folder
+    from .models import CATALOGUE, EMBEDDED, models_folder
     from .verified_file import in_words
 
     if options.json:
@@ -53,7 +53,7 @@ def _list(options: argparse.Namespace) -> None:
             where = "not here" if model.confirmed else "not here; its SHA-256 is not confirmed"
         print(
             f"{name:11} {model.title:17} {in_words(model.size):>8}  {model.licence:17} "
-            f"{model.memory / GIB:.0f} GB memory, {model.suits}; {where}"
+            f"{model.memory / 1e9:.1f} GB memory, {model.suits}; {where}"
         )
     print(f"Downloaded files lie in {models_folder()} (EXEMPLAR_MODELS names another folder).")
 

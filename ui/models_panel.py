@@ -31,7 +31,7 @@ def in_words(size: int) -> str:
     """A number of bytes for people, in the user's language."""
     if size < 1_000_000_000:
         return f"{QLocale().toString(size / 1e6, 'f', 0)} MB"
-    return f"{QLocale().toString(size / 1e9, 'f', 2)} GB"
+    return f"{QLocale().toString(size / 1e9, 'g', 3)} GB"
 
 
 class ModelsPanel(QgsCollapsibleGroupBoxBasic):
@@ -218,7 +218,7 @@ class ModelsPanel(QgsCollapsibleGroupBoxBasic):
         parts = [
             in_words(entry["size"]),
             entry.get("licence", ""),
-            self.tr("about {n} GB of memory").format(n=round(entry.get("memory", 0) / 2**30)),
+            self.tr("about {size} of memory").format(size=in_words(entry.get("memory", 0))),
             self.tr("for {device}").format(device=entry.get("suits", "")),
         ]
         if entry.get("here", True):

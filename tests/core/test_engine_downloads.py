@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from core import models, protocol
+from core import protocol
 from core.engine import Engine
 from core.models import CATALOGUE, Model
 
@@ -58,7 +58,7 @@ def talk(tmp_path, monkeypatch, weights_server):
         size=len(CONTENT),
         sha256=hashlib.sha256(CONTENT).hexdigest(),
         licence="MIT",
-        memory=models.GIB,
+        memory=10**9,
         suits="any computer",
         address=weights_server.address,
         sources=("one", "two"),

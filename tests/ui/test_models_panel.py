@@ -11,7 +11,7 @@ LARGE = {
     "title": "SAM ViT-B",
     "default": False,
     "size": 375_042_383,
-    "memory": 4 << 30,
+    "memory": 1_900_000_000,
     "licence": "Apache-2.0",
     "suits": "a GPU",
     "address": "https://models.invalid/sam_vit_b.pth",
@@ -65,7 +65,7 @@ def test_a_model_says_what_it_costs_before_it_is_fetched(panel):
     assert not panel.download_button.isVisible()  # it is here
     choose(panel, "vit_b")
     assert panel.title() == "Model: SAM ViT-B"
-    for words in ("375 MB", "Apache-2.0", "about 4 GB of memory", "for a GPU", "models.invalid"):
+    for words in ("375 MB", "Apache-2.0", "about 1.9 GB of memory", "for a GPU", "models.invalid"):
         assert words in panel.note
     assert panel.download_button.text() == "Download (375 MB)"
     assert "models.invalid/sam_vit_b.pth" in panel.download_button.toolTip()
