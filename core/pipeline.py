@@ -18,7 +18,7 @@ from affine import Affine
 from rasterio.features import rasterize
 from shapely.affinity import affine_transform
 
-from . import candidates, instances, output, vectorize
+from . import candidates, instances, output, rectangles, regularize, vectorize
 from .canvas import Crop, stitch
 from .errors import CancelledError, InputError
 from .example import Example, cut_crops, read_example, working_resolution
@@ -235,6 +235,7 @@ def _detections(job: _Job, objects: list[vectorize.Piece], extent: shapely.Polyg
         query.map_from_work(job.resolution),
         query.crs,
         largest_hole_work=job.target.largest_hole * example_work,
+        redraw=_redraw(job),
     )
     smallest, largest = (ratio * example.area_m2 for ratio in job.target.area_ratio)
     right_size = table["area_m2"].between(smallest, largest)
@@ -245,6 +246,20 @@ def _detections(job: _Job, objects: list[vectorize.Piece], extent: shapely.Polyg
     table["model"] = job.segmenter.name
     table["created"] = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return table[[*vectorize.COLUMNS, "geometry"]]
+
+
+def _redraw(job: _Job) -> vectorize.Redraw | None:
+    """What the outlines are drawn anew by, if by anything; a rectangle has right angles anyway."""
+    if not (job.request.regularize or job.request.rectangles):
+        return None
+    draw = rectangles.fitted if job.request.rectangles else regularize.right_angled
+
+    def redraw(outline: shapely.Polygon, mask: shapely.Polygon) -> shapely.Polygon:
+        if job.cancelled():  # thousands of outlines take a while
+            raise CancelledError
+        return draw(outline, mask)
+
+    return redraw
 
 
 def _write(

@@ -95,6 +95,10 @@ class DetectRequest(_Request):
         Detections below are left out; default: calibrated on the example.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    regularize : bool
+        Draw outlines with right angles where that costs little.
+    rectangles : bool
+        Draw every object as an oriented rectangle; goes before ``regularize``.
     output, mask, candidates : str, optional
         Files to write: detections, their mask as GeoTIFF, all candidates.
     """
@@ -114,6 +118,8 @@ class DetectRequest(_Request):
     seed: int = 0
     min_score: float | None = None
     device: str = "auto"
+    regularize: bool = False
+    rectangles: bool = False
     mask: str | None = None
     candidates: str | None = None
 
