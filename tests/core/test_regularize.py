@@ -75,7 +75,7 @@ def buildings(draw):
 masks = st.builds(traced, buildings(), st.floats(0, 0.35), st.integers(0, 1000))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(masks)
 def test_whatever_comes_out_is_valid_right_angled_and_within_the_bound(case):
     outline, mask = case
@@ -92,7 +92,7 @@ def test_whatever_comes_out_is_valid_right_angled_and_within_the_bound(case):
     assert LEAST_IOU - 1e-9 <= drawn.area / mask.area <= 1 / LEAST_IOU + 1e-9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(masks)
 def test_a_second_time_changes_next_to_nothing(case):
     once = right_angled(*case)
@@ -100,7 +100,7 @@ def test_a_second_time_changes_next_to_nothing(case):
     assert iou(once, twice) > 0.97
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(masks, st.floats(0, 360), st.floats(-1e5, 1e5))
 def test_turned_and_moved_gives_the_same_turned_and_moved(case, degrees, away):
     def moved(polygon):
