@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
-from . import __version__, model_commands
+from . import __version__, model_commands, process
 from .errors import CancelledError, ExemplarError
 from .protocol import DetectRequest, EdgesRequest, EvaluateRequest
 
@@ -142,6 +142,7 @@ def _serve(_: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
+    process.prepare()
     try:
         options.run(options)
     except CancelledError as error:

@@ -16,7 +16,7 @@ import time
 import traceback
 from typing import Any, BinaryIO
 
-from . import __version__, protocol
+from . import __version__, process, protocol
 from .errors import CancelledError, ExemplarError
 
 GRACE_SECONDS = 3.0  # between the end of standard input and the end of the process
@@ -100,6 +100,7 @@ class Engine:
             self._fail(job, f"The engine failed: {type(error).__name__}: {error}.")
         finally:
             self._cancelled.discard(str(job))
+            process.give_memory_back()
 
     def _fail(self, job: str, message: str) -> None:
         self.send("error", job=job, message=message, user_fault=False, details=traceback.format_exc())
@@ -193,10 +194,6 @@ def _entry(listed: Any, default: str) -> dict[str, Any]:
 def serve() -> None:
     """Serve until standard input closes."""
     replies = _private_stdout()
-    import torch
-
-    if hasattr(os, "sched_getaffinity"):  # in a container torch may see more cores than it is given
-        torch.set_num_threads(min(torch.get_num_threads(), len(os.sched_getaffinity(0))))
     engine = Engine(replies)
     threading.Thread(target=engine.read, args=(sys.stdin.buffer,), daemon=True).start()
     engine.run()
