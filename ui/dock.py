@@ -231,6 +231,7 @@ class ExemplarDock(QgsDockWidget):
             strategy=self.where_step.strategy(),
             model=self.models_panel.model() or DetectRequest.model,
             **self.where_step.options(),
+            **self.run_step.options(),
         )
         raster_id, title = raster.id(), self._result_title()
         task = DetectTask(

@@ -12,6 +12,7 @@ from qgis.core import (
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
+    QgsProcessingParameterBoolean,
     QgsProcessingOutputNumber,
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
@@ -150,6 +151,15 @@ class DetectAlgorithm(EngineAlgorithm):
         ):  # fmt: skip
             number = QgsProcessingParameterNumber(
                 name, title, kind, default, optional=default is None, minValue=least, maxValue=most
+        for name, title, default, text in (
+            ("REGULARIZE", tr("Right angles"), DetectRequest.regularize,
+             tr("Outlines with right angles, where the overlap with the found pixels stays 0.9 or more; "
+                "others stay as they are. For buildings.")),
+            ("RECTANGLES", tr("Rectangles"), DetectRequest.rectangles,
+             tr("Every object as a rectangle with length, width and direction. For vehicles; goes before "
+                "right angles.")),
+        ):  # fmt: skip
+            self.add(QgsProcessingParameterBoolean(name, title, default), text, advanced=True)
             )
             self.add(number, text, advanced=True)
 
@@ -208,6 +218,8 @@ class DetectAlgorithm(EngineAlgorithm):
             strategy=self.parameterAsString(parameters, "STRATEGY", context).strip(),
             model=self.parameterAsString(parameters, "MODEL", context).strip(),
             checkpoint=inputs.absolute(self.parameterAsFile(parameters, "CHECKPOINT", context)) or None,
+            regularize=self.parameterAsBoolean(parameters, "REGULARIZE", context),
+            rectangles=self.parameterAsBoolean(parameters, "RECTANGLES", context),
             runs=self.parameterAsInt(parameters, "RUNS", context),
             seed=self.parameterAsInt(parameters, "SEED", context),
             **{
