@@ -12,8 +12,8 @@ from qgis.core import (
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
-    QgsProcessingParameterBoolean,
     QgsProcessingOutputNumber,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSink,
@@ -151,6 +151,8 @@ class DetectAlgorithm(EngineAlgorithm):
         ):  # fmt: skip
             number = QgsProcessingParameterNumber(
                 name, title, kind, default, optional=default is None, minValue=least, maxValue=most
+            )
+            self.add(number, text, advanced=True)
         for name, title, default, text in (
             ("REGULARIZE", tr("Right angles"), DetectRequest.regularize,
              tr("Outlines with right angles, where the overlap with the found pixels stays 0.9 or more; "
@@ -160,8 +162,6 @@ class DetectAlgorithm(EngineAlgorithm):
                 "right angles.")),
         ):  # fmt: skip
             self.add(QgsProcessingParameterBoolean(name, title, default), text, advanced=True)
-            )
-            self.add(number, text, advanced=True)
 
     # -- before the run ---------------------------------------------------------------------------
 
@@ -218,10 +218,10 @@ class DetectAlgorithm(EngineAlgorithm):
             strategy=self.parameterAsString(parameters, "STRATEGY", context).strip(),
             model=self.parameterAsString(parameters, "MODEL", context).strip(),
             checkpoint=inputs.absolute(self.parameterAsFile(parameters, "CHECKPOINT", context)) or None,
-            regularize=self.parameterAsBoolean(parameters, "REGULARIZE", context),
-            rectangles=self.parameterAsBoolean(parameters, "RECTANGLES", context),
             runs=self.parameterAsInt(parameters, "RUNS", context),
             seed=self.parameterAsInt(parameters, "SEED", context),
+            regularize=self.parameterAsBoolean(parameters, "REGULARIZE", context),
+            rectangles=self.parameterAsBoolean(parameters, "RECTANGLES", context),
             **{
                 field: self.parameterAsDouble(parameters, field.upper(), context)
                 for field in ("resolution", "min_score")
