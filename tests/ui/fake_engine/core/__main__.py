@@ -85,7 +85,9 @@ def report():
             "requests": requests,
             "cancelled": sorted(cancelled),
         }
-        Path(HABITS["report"]).write_text(json.dumps(told))
+        draft = Path(f"{HABITS['report']}.{threading.get_ident()}")
+        draft.write_text(json.dumps(told))
+        draft.replace(HABITS["report"])  # whole at any time, for tests that look while it is written
 
 
 def write_square(path, extent):
