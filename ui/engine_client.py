@@ -118,6 +118,15 @@ class EngineClient:
         finally:
             process.forget_aside(job)
 
+    def edges(
+        self,
+        request: protocol.EdgesRequest,
+        on_progress: Callable[[float, str], None],
+        cancelled: Callable[[], bool],
+    ) -> dict[str, Any] | None:
+        """Find edges and return the engine's ``result`` message; blocks and fails as :meth:`detect` does."""
+        return self._run("edges", request.to_dict(), on_progress, cancelled)
+
     def _run(
         self,
         kind: str,

@@ -40,7 +40,7 @@ def send(kind, **fields):
 def read():
     for line in sys.stdin.buffer:
         message = json.loads(line)
-        if message["type"] == "detect":
+        if message["type"] in ("detect", "edges"):
             requests.append(message["request"])
             report()
             jobs.append(message)
@@ -111,7 +111,31 @@ def write_square(path, extent):
     del feature, layer, source
 
 
-def run(job, request):
+def write_edges(path, lines):
+    """One row of edges as a GeoTIFF, and the same as a line."""
+    from osgeo import gdal, ogr, osr
+
+    ogr.UseExceptions()
+    crs = osr.SpatialReference()
+    crs.ImportFromEPSG(32633)
+    data = gdal.GetDriverByName("GTiff").Create(path, 20, 10, 1, gdal.GDT_Float32)
+    data.SetGeoTransform((500000.0, 0.2, 0.0, 5400000.0, 0.0, -0.2))
+    data.SetProjection(crs.ExportToWkt())
+    data.GetRasterBand(1).SetNoDataValue(-1)
+    data.GetRasterBand(1).WriteRaster(0, 4, 20, 1, b"\0\0\0\x3f" * 20)
+    del data
+    if lines:
+        source = ogr.GetDriverByName("GPKG").CreateDataSource(lines)
+        layer = source.CreateLayer("lines", crs, ogr.wkbLineString)
+        layer.CreateField(ogr.FieldDefn("strength", ogr.OFTReal))
+        feature = ogr.Feature(layer.GetLayerDefn())
+        feature["strength"] = 0.5
+        feature.SetGeometry(ogr.CreateGeometryFromWkt("LINESTRING (500000 5399999.1, 500004 5399999.1)"))
+        layer.CreateFeature(feature)
+        del feature, layer, source
+
+
+def run(kind, job, request):
     for step in range(HABITS.get("steps", 4)):
         if HABITS.get("die_at") == step:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -124,6 +148,11 @@ def run(job, request):
             return
     if "error" in HABITS:
         send("error", job=job, **HABITS["error"])
+        return
+    if kind == "edges":
+        write_edges(request["output"], request["lines"])
+        asked = {"output": request["output"], "lines": request["lines"]}
+        send("result", job=job, **asked, count=int(bool(request["lines"])), seconds=1.5, resolution=0.2)
         return
     count = HABITS.get("count", 1)
     if count:
@@ -164,7 +193,7 @@ def main():
     while not closing.is_set():
         if jobs:
             job = jobs.pop(0)
-            run(job["job"], job["request"])
+            run(job["type"], job["job"], job["request"])
         time.sleep(0.01)
 
 
