@@ -56,6 +56,14 @@ class ImageSide:
 
 
 @dataclasses.dataclass(frozen=True)
+class Change:
+    """Where one prompt set's cells differ from what all share: cells (A,), and by how much (A, C)."""
+
+    index: Tensor
+    by: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
 class Read:
     """Prompt sets after the transformer, their K masks not yet drawn.
 
@@ -166,42 +174,59 @@ class Decoder:
         points: tuple[Tensor, Tensor] | None,
         boxes: Tensor | None,
         masks: Tensor | None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Prompt tokens (B, T, C), and the image's cells (B, N, C) or None where all share them."""
+    ) -> tuple[Tensor, Tensor | list[Change | None]]:
+        """Prompt tokens (B, T, C), and the image's cells (B, N, C) or what changes of those all share."""
         known = type(self._prompts) in (PromptEncoder, MappedPromptEncoder)
         if not known or masks is not None or (points is None and boxes is None):
             sparse, dense = self._prompts(points, boxes, masks)
             return sparse, _in_rows(side.features + dense)
         sparse, _ = PromptEncoder.forward(self._prompts, points, boxes, None)
         if self._map is None:
-            return sparse, None
-        cells = side.cells.repeat(len(sparse), 1, 1)
-        cells.view(-1, cells.shape[-1]).index_add_(0, *self._map.change(points, boxes))
-        return sparse, cells
+            return sparse, [None] * len(sparse)
+        index, by = self._map.change(points, boxes)
+        ends = torch.bincount(index // len(side.cells), minlength=len(sparse)).tolist()
+        pairs = zip((index % len(side.cells)).split(ends), by.split(ends), strict=True)
+        return sparse, [Change(*pair) for pair in pairs]
 
     def _transform(
-        self, side: ImageSide, tokens: Tensor, cells: Tensor | None, wanted: list[int]
+        self, side: ImageSide, tokens: Tensor, cells: Tensor | list[Change | None], wanted: list[int]
     ) -> tuple[Tensor, Tensor]:
         """The two-way transformer; gives the wanted tokens (B, W, C) and the cells (B, N, C)."""
         queries = tokens
         for layer in self._layers:
             queries = layer.norm1(_among_tokens(layer, queries, tokens))
-            placed = None if cells is None else cells + self._position
-            to_image = layer.cross_attn_token_to_image
+            to_image, to_tokens = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
             asked = queries + tokens
-            found = (
-                _to_shared(to_image, asked, side)
-                if cells is None
-                else _to_cells(to_image, asked, cells, placed)
-            )
+            shared = isinstance(cells, list)
+            if shared:
+                found = _to_shared(to_image, asked, side, cells)
+            else:
+                placed = cells + self._position
+                found = _to_cells(to_image, asked, cells, placed)
             queries = layer.norm2(queries + found)
             queries = layer.norm3(queries + layer.mlp(queries))
-            cells = _to_tokens(layer, queries + tokens, queries, side, cells, placed)
+            k = to_tokens.k_proj(queries + tokens) * _scale(to_tokens)
+            if shared:
+                likeness = _likeness_of_shared(to_tokens, k, side, cells)
+                cells = _changed(side.cells, cells)
+            else:
+                likeness = _likeness_of_cells(to_tokens, k, placed)
+            cells = layer.norm4(_with_tokens(to_tokens, cells, likeness, queries))
         queries, tokens = queries[:, wanted], tokens[:, wanted]
         transformer = self._masks.transformer
         placed = cells + self._position
         found = _to_cells(transformer.final_attn_token_to_image, queries + tokens, cells, placed)
         return transformer.norm_final_attn(queries + found), cells
+
+
+def _changed(shared: Tensor, changes: list[Change | None]) -> Tensor:
+    """The cells (B, N, C) of each prompt set."""
+    if not any(changes):
+        return shared.expand(len(changes), -1, -1)
+    cells = shared.repeat(len(changes), 1, 1)
+    for own, change in zip(cells, changes, strict=True):
+        own.index_add_(0, change.index, change.by)
+    return cells
 
 
 def _in_rows(image: Tensor) -> Tensor:
@@ -217,7 +242,12 @@ def _in_heads(x: Tensor, attention: Attention) -> Tensor:
 def _fold(x: Tensor, weight: Tensor, attention: Attention) -> Tensor:
     """Multiply projected tokens (B, T, h * c) into a matrix (h * c, C), head by head: (B, h * T, C)."""
     heads = x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
-    return (heads @ weight.view(attention.num_heads, -1, weight.shape[-1])).flatten(1, 2)
+    return (heads @ _by_head(weight, attention)).flatten(1, 2)
+
+
+def _by_head(weight: Tensor, attention: Attention) -> Tensor:
+    """A projection's matrix (h * c, C) as (h, c, C)."""
+    return weight.unflatten(0, (attention.num_heads, -1))
 
 
 def _scale(attention: Attention) -> float:
@@ -232,13 +262,31 @@ def _among_tokens(layer: TwoWayAttentionBlock, queries: Tensor, tokens: Tensor) 
     return queries + layer.self_attn(q=asked, k=asked, v=queries)
 
 
-def _to_shared(attention: Attention, asked: Tensor, side: ImageSide) -> Tensor:
-    """Tokens (B, T, C) attend to cells that all prompts share."""
-    batch, count, _ = asked.shape
-    q = attention.q_proj(asked).flatten(0, 1) * _scale(attention)
-    weights = torch.softmax(_in_heads(q, attention) @ side.keys.transpose(1, 2), dim=-1)
-    found = (weights @ side.values).transpose(0, 1).reshape(batch, count, -1)
-    return attention.out_proj(found)
+def _to_shared(attention: Attention, asked: Tensor, side: ImageSide, changes: list[Change | None]) -> Tensor:
+    """Tokens (B, T, C) attend to cells that all prompts share but for their changes."""
+    batch = len(asked)
+    q = attention.q_proj(asked) * _scale(attention)
+    likeness = _in_heads(q.flatten(0, 1), attention) @ side.keys.transpose(1, 2)
+    likeness = likeness.unflatten(1, (batch, -1))  # (h, B, T, N)
+    _add_changes(likeness, q, attention.k_proj, attention, changes)
+    weights = torch.softmax(likeness, dim=-1)
+    found = (weights.flatten(1, 2) @ side.values).unflatten(1, (batch, -1))  # (h, B, T, c)
+    for number, change in enumerate(changes):
+        if change is not None:
+            met = weights[:, number][..., change.index] @ change.by  # (h, T, C)
+            found[:, number] += met @ _by_head(attention.v_proj.weight, attention).transpose(1, 2)
+    return attention.out_proj(found.permute(1, 2, 0, 3).flatten(2))
+
+
+def _add_changes(
+    likeness: Tensor, x: Tensor, projection: nn.Linear, attention: Attention, changes: list[Change | None]
+) -> None:
+    """Add what the changed cells' projection adds to the likeness (h, B, T, N) of tokens x (B, T, h * c)."""
+    if not any(changes):
+        return
+    folded = _fold(x, projection.weight, attention).unflatten(1, (attention.num_heads, -1))
+    for number, (own, change) in enumerate(zip(folded, changes, strict=True)):
+        likeness[:, number, :, change.index] += own @ change.by.t()
 
 
 def _to_cells(attention: Attention, asked: Tensor, cells: Tensor, placed: Tensor) -> Tensor:
@@ -250,36 +298,36 @@ def _to_cells(attention: Attention, asked: Tensor, cells: Tensor, placed: Tensor
     folded = _fold(q, attention.k_proj.weight, attention)
     weights = torch.softmax(folded @ placed.transpose(1, 2), dim=-1)
     met = (weights @ cells).unflatten(1, (attention.num_heads, -1))  # (B, h, T, C)
-    weight = attention.v_proj.weight.view(attention.num_heads, -1, cells.shape[-1])
-    found = (met @ weight.transpose(1, 2)).transpose(1, 2).flatten(2)
+    found = met @ _by_head(attention.v_proj.weight, attention).transpose(1, 2)
+    found = found.transpose(1, 2).flatten(2)
     return attention.out_proj(found + attention.v_proj.bias)
 
 
-def _to_tokens(
-    layer: TwoWayAttentionBlock,
-    asked: Tensor,
-    queries: Tensor,
-    side: ImageSide,
-    cells: Tensor | None,
-    placed: Tensor | None,
+def _likeness_of_shared(
+    attention: Attention, k: Tensor, side: ImageSide, changes: list[Change | None]
 ) -> Tensor:
-    """Cells attend to tokens: the layer's new cells (B, N, C)."""
-    attention = layer.cross_attn_image_to_token
-    k = attention.k_proj(asked) * _scale(attention)
+    """Of cells to tokens with keys k (B, T, h * c), before the softmax: (B, h, T, N)."""
+    likeness = _in_heads(k.flatten(0, 1), attention) @ side.queries.transpose(1, 2)
+    likeness = likeness.unflatten(1, (len(k), -1))
+    _add_changes(likeness, k, attention.q_proj, attention, changes)
+    return likeness.transpose(0, 1)
+
+
+def _likeness_of_cells(attention: Attention, k: Tensor, placed: Tensor) -> Tensor:
+    """As :func:`_likeness_of_shared`, for each prompt set's own cells (B, N, C)."""
+    bias = _in_heads(k, attention) @ attention.q_proj.bias.view(attention.num_heads, -1, 1)  # (B, h, T, 1)
+    folded = _fold(k, attention.q_proj.weight, attention)
+    likeness = torch.baddbmm(bias.flatten(1, 2), folded, placed.transpose(1, 2))
+    return likeness.view(*bias.shape[:3], -1)
+
+
+def _with_tokens(attention: Attention, cells: Tensor, likeness: Tensor, queries: Tensor) -> Tensor:
+    """Cells (B, N, C) with what they take from the tokens (B, T, C) added."""
     values = _fold(attention.v_proj(queries), attention.out_proj.weight.t(), attention)
     # a head's weights sum to 1, so what is added to all values of one head is added once
-    values[:, : asked.shape[1]] += attention.out_proj.bias
-    heads = _in_heads(k, attention)  # (B, h, T, c)
-    if cells is None:
-        weights = torch.stack([one @ side.queries.transpose(1, 2) for one in heads])
-        cells = side.cells.expand(len(asked), -1, -1)
-    else:
-        bias = heads @ attention.q_proj.bias.view(attention.num_heads, -1, 1)  # (B, h, T, 1)
-        folded = _fold(k, attention.q_proj.weight, attention)
-        weights = torch.baddbmm(bias.flatten(1, 2), folded, placed.transpose(1, 2))
-        weights = weights.view(*bias.shape[:3], -1)
-    weights = torch.softmax(weights, dim=2).flatten(1, 2)
-    return layer.norm4(torch.baddbmm(cells, weights.transpose(1, 2), values))
+    values[:, : queries.shape[1]] += attention.out_proj.bias
+    weights = torch.softmax(likeness, dim=2).flatten(1, 2)
+    return torch.baddbmm(cells, weights.transpose(1, 2), values)
 
 
 def _as_product(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
