@@ -90,3 +90,20 @@ def test_torch_follows():
         [sys.executable, "-I", "-c", code, str(ROOT)], capture_output=True, text=True, timeout=120, env=clean
     )
     assert done.stdout.strip() == "1", done.stderr
+
+
+def test_gdals_cache_stays_small_unless_the_user_says_otherwise():
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from core import process; process.prepare(); "
+        "from rasterio import _env; print(_env.get_gdal_config('GDAL_CACHEMAX'))"
+    )
+    for given, expected in ((None, process.RASTER_CACHE), ("77", "77")):
+        clean = {name: value for name, value in os.environ.items() if name != "GDAL_CACHEMAX"}
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", code, str(ROOT)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=clean | ({} if given is None else {"GDAL_CACHEMAX": given}),
+        )
+        assert done.stdout.strip() == str(int(expected) * 2**20), done.stderr  # told in bytes
