@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
-from . import __version__, model_commands
+from . import __version__, model_commands, process
 from .errors import CancelledError, ExemplarError
 from .protocol import DetectRequest, EdgesRequest, EvaluateRequest
 
@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--example-raster", help="the image that the example is on (default: --raster)")
     detect.add_argument("--extent", nargs=4, type=float, metavar=("XMIN", "YMIN", "XMAX", "YMAX"))
     detect.add_argument("--target", default="building", help="building, vehicle or other")
-    detect.add_argument("--strategy", default="random-point", help="see the command strategies")
+    detect.add_argument("--strategy", default="guided", help="see the command strategies")
     detect.add_argument("--model", default="embedded", help="see the command models list")
     detect.add_argument("--checkpoint", help="file with the model's weights")
     detect.add_argument("--bands", nargs="+", type=int, help="one or three band numbers, from 1")
@@ -38,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--seed", type=int, default=0, help="seed of the random prompts (0)")
     detect.add_argument("--min-score", type=float, help="least score (default: from the example)")
     detect.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    detect.add_argument("--regularize", action="store_true", help="right angles, where they cost little")
+    detect.add_argument("--rectangles", action="store_true", help="every object as an oriented rectangle")
     detect.add_argument("--output", required=True, help=".gpkg, .shp, .geojson or .parquet")
     detect.add_argument("--mask", help="also write the detections as a GeoTIFF mask")
     detect.add_argument("--candidates", help="also write all candidates, whatever their score")
@@ -140,6 +142,7 @@ def _serve(_: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
+    process.prepare()
     try:
         options.run(options)
     except CancelledError as error:

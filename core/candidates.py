@@ -38,6 +38,9 @@ class Vote:
         Cosine of SAM's embedding to the example's mean embedding.
     iou_pred : float
         Mean predicted IoU of the runs that were kept.
+    objects : ndarray of int32, shape (h, w), optional
+        Numbers of single objects where something is found, 0 elsewhere;
+        without it every connected patch is one object.
     """
 
     share: np.ndarray
@@ -45,6 +48,7 @@ class Vote:
     found: np.ndarray
     similarity: np.ndarray
     iou_pred: float
+    objects: np.ndarray | None = None
 
 
 def stable(share: np.ndarray) -> int:
@@ -141,8 +145,15 @@ def known(vote: Vote, example: np.ndarray) -> Vote:
     example : ndarray of bool, shape (h, w)
         The example polygons, where they lie on the query tile itself.
     """
+    objects = vote.objects
+    if objects is not None:
+        drawn, _ = ndimage.label(example)
+        objects = np.where(example, drawn + objects.max(), objects)
     return dataclasses.replace(
-        vote, share=np.where(example, np.float32(1), vote.share), found=vote.found | example
+        vote,
+        share=np.where(example, np.float32(1), vote.share),
+        found=vote.found | example,
+        objects=objects,
     )
 
 

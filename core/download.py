@@ -172,10 +172,12 @@ def _fill(part: PartFile, address: str, size: int, progress: Progress, cancelled
         if part.length - most >= size / 100:
             failures, most = 0, part.length
         if failures == len(waits):
+            broke_off = f"broke off after {in_words(part.length)} of {in_words(size)}"
             raise InputError(
-                f"{_host(address)} could not be reached or broke off after {in_words(part.length)} of "
-                f"{in_words(size)} ({failure}). Try again later: the download goes on from there."
+                f"{_host(address)} {broke_off if part.length else 'could not be reached'} ({failure}). "
+                "Try again later: what has arrived is kept."
             )
+        progress(part.length / size, f"{in_words(part.length)} of {in_words(size)}; {failure}, trying again")
         _pause(max(waits[failures], failure.wait), cancelled)
         failures += 1
     return joined

@@ -2,7 +2,8 @@
 
 See :mod:`core.protocol` for the messages. One job runs at a time, in the main
 thread; a second thread reads standard input, so that a cancel is seen between
-two batches. The network stays loaded between jobs.
+two batches. The network stays loaded between jobs. Downloads, which wait more
+than they work, have threads of their own beside the job that runs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 import traceback
 from typing import Any, BinaryIO
 
-from . import __version__, protocol
+from . import __version__, process, protocol
 from .errors import CancelledError, ExemplarError
 
 GRACE_SECONDS = 3.0  # between the end of standard input and the end of the process
@@ -56,8 +57,10 @@ class Engine:
                     "error", job=None, message=f"Not understood: {error}.", user_fault=False, details=""
                 )
                 continue
-            if message["type"] in ("detect", "evaluate"):
+            if message["type"] in ("detect", "evaluate", "edges"):
                 self._jobs.put(message)
+            elif message["type"] == "download":
+                threading.Thread(target=self.run_job, args=(message,), daemon=True).start()
             elif message["type"] == "cancel":
                 # as text: a name of another kind must not end this thread
                 self._cancelled.add(str(message.get("job")))
@@ -79,7 +82,12 @@ class Engine:
     def run_job(self, message: dict[str, Any]) -> None:
         """Run one job and say how it ended, whatever happens."""
         job, given = message.get("job"), message.get("request")
-        run = {"detect": self._detect, "evaluate": self._evaluate}[message["type"]]
+        run = {
+            "detect": self._detect,
+            "evaluate": self._evaluate,
+            "edges": self._edges,
+            "download": self._download,
+        }[message["type"]]
         try:
             run(job, given if isinstance(given, dict) else {})
         except CancelledError:
@@ -92,6 +100,7 @@ class Engine:
             self._fail(job, f"The engine failed: {type(error).__name__}: {error}.")
         finally:
             self._cancelled.discard(str(job))
+            process.give_memory_back()
 
     def _fail(self, job: str, message: str) -> None:
         self.send("error", job=job, message=message, user_fault=False, details=traceback.format_exc())
@@ -105,14 +114,7 @@ class Engine:
         from .pipeline import detect
 
         request = protocol.DetectRequest.from_dict(given)
-        summary = detect(
-            request,
-            segmenter=self._segmenter(job, request),
-            progress=lambda fraction, message: self.send(
-                "progress", job=job, fraction=fraction, message=message
-            ),
-            cancelled=lambda: self._closing.is_set() or str(job) in self._cancelled,
-        )
+        summary = detect(request, segmenter=self._segmenter(job, request), **self._ears(job))
         self.send(
             "result",
             job=job,
@@ -123,7 +125,41 @@ class Engine:
             min_score=summary.min_score,
         )
 
-    def _segmenter(self, job: str, request: protocol.DetectRequest) -> Any:
+    def _edges(self, job: str, given: dict[str, Any]) -> None:
+        from .edge_raster import find_edges
+
+        request = protocol.EdgesRequest.from_dict(given)
+        summary = find_edges(request, segmenter=self._segmenter(job, request), **self._ears(job))
+        self.send(
+            "result",
+            job=job,
+            output=summary.output,
+            lines=summary.lines,
+            count=summary.count,
+            seconds=summary.seconds,
+            resolution=summary.resolution,
+        )
+
+    def _download(self, job: str, given: dict[str, Any]) -> None:
+        from .models import download_model, import_model
+
+        request = protocol.DownloadRequest.from_dict(given)
+        if request.file is None:
+            path = download_model(request.model, **self._ears(job))
+        else:
+            path = import_model(request.model, request.file, **self._ears(job))
+        self.send("result", job=job, model=request.model, file=str(path))
+
+    def _ears(self, job: str) -> dict[str, Any]:
+        """How a job tells how far it is, and hears that it is no longer wanted."""
+        return {
+            "progress": lambda fraction, message: self.send(
+                "progress", job=job, fraction=fraction, message=message
+            ),
+            "cancelled": lambda: self._closing.is_set() or str(job) in self._cancelled,
+        }
+
+    def _segmenter(self, job: str, request: protocol.DetectRequest | protocol.EdgesRequest) -> Any:
         """The network of a request, kept from one job to the next; only one is kept."""
         from .sam import Segmenter
 
@@ -147,7 +183,7 @@ def greeting() -> dict[str, Any]:
         "device": choose_device("auto").type,
         "strategies": [_entry(strategy, DEFAULT) for strategy in STRATEGIES.values()],
         "targets": [_entry(target, "building") for target in TARGETS.values()],
-        "models": [_entry(model, EMBEDDED.name) for model in CATALOGUE.values()],
+        "models": [_entry(model, EMBEDDED.name) | model.describe() for model in CATALOGUE.values()],
     }
 
 
@@ -158,10 +194,6 @@ def _entry(listed: Any, default: str) -> dict[str, Any]:
 def serve() -> None:
     """Serve until standard input closes."""
     replies = _private_stdout()
-    import torch
-
-    if hasattr(os, "sched_getaffinity"):  # in a container torch may see more cores than it is given
-        torch.set_num_threads(min(torch.get_num_threads(), len(os.sched_getaffinity(0))))
     engine = Engine(replies)
     threading.Thread(target=engine.read, args=(sys.stdin.buffer,), daemon=True).start()
     engine.run()

@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
-from shapely import Polygon
+from shapely import LineString, Polygon
 from shapely.affinity import scale
 from shapely.geometry.polygon import orient
 
@@ -61,6 +61,19 @@ def metres_per_pixel(crs: CRS | None, map_from_px: Affine, x_px: float, y_px: fl
     )
 
 
+def plane_from_px(crs: CRS | None, map_from_px: Affine, x_px: float, y_px: float) -> Affine:
+    """From pixels to a plane in which angles about a place are true; its unit is a pixel's side.
+
+    Where pixels are square on the ground, as working pixels are, this turns or
+    mirrors them at most. Where they are not (a raster turned in degrees, say), it
+    undoes the difference.
+    """
+    mx, my = metres_per_unit(crs, *(map_from_px @ (x_px, y_px)))
+    ground = Affine.scale(mx, my) @ map_from_px
+    side = math.sqrt(abs(ground.determinant))
+    return Affine(ground.a / side, ground.b / side, 0, ground.d / side, ground.e / side, 0)
+
+
 def area_m2(polygon_map: Polygon, crs: CRS | None) -> float:
     """True area of a polygon in square metres, holes taken out."""
     geodetic = None if crs is None else _lonlat_of(crs)
@@ -71,6 +84,15 @@ def area_m2(polygon_map: Polygon, crs: CRS | None) -> float:
     # The geodesic area has a sign, so a hole that runs the shell's way round would be added.
     polygon_lonlat = orient(shapely.transform(polygon_map, to_lonlat.transform, interleaved=False))
     return abs(geod.geometry_area_perimeter(polygon_lonlat)[0])
+
+
+def length_m(line_map: LineString, crs: CRS | None) -> float:
+    """True length of a line in metres."""
+    geodetic = None if crs is None else _lonlat_of(crs)
+    if geodetic is None:
+        return line_map.length * metres_per_unit(crs, 0, 0)[0]
+    geod, to_lonlat = geodetic
+    return geod.geometry_length(shapely.transform(line_map, to_lonlat.transform, interleaved=False))
 
 
 def rectangle(polygon_map: Polygon, crs: CRS | None) -> tuple[float, float, float]:

@@ -38,7 +38,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from .models import CATALOGUE, EMBEDDED, GIB, models_folder
+    from .models import CATALOGUE, EMBEDDED, models_folder
     from .verified_file import in_words
 
     if options.json:
@@ -52,8 +52,8 @@ def _list(options: argparse.Namespace) -> None:
         else:
             where = "not here" if model.confirmed else "not here; its SHA-256 is not confirmed"
         print(
-            f"{name:11} {model.title:36} {in_words(model.size):>8}  {model.licence:17} "
-            f"{model.memory / GIB:.0f} GB memory, {model.suits}; {where}"
+            f"{name:11} {model.title:17} {in_words(model.size):>8}  {model.licence:17} "
+            f"{model.memory / 1e9:.1f} GB memory, {model.suits}; {where}"
         )
     print(f"Downloaded files lie in {models_folder()} (EXEMPLAR_MODELS names another folder).")
 
@@ -90,12 +90,12 @@ def _say(options: argparse.Namespace, sentence: str) -> None:
 
 
 def _printer(kind: str) -> Callable[[float, str], None]:
-    """A progress callback that writes to standard error, once per hundredth."""
-    told = -1
+    """A progress callback that writes to standard error, once per hundredth and where it falters."""
+    told = None
 
     def tell(fraction: float, message: str) -> None:
         nonlocal told
-        if kind == "none" or told == (told := int(100 * fraction)):
+        if kind == "none" or told == (told := (int(100 * fraction), message.endswith("again"))):
             return
         if kind == "json":
             print(json.dumps({"fraction": fraction, "message": message}), file=sys.stderr, flush=True)

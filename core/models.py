@@ -16,7 +16,6 @@ from .verified_file import Cancelled, Progress, copy_verified, hash_file, in_wor
 
 RESOURCES = Path(__file__).resolve().parent.parent / "resources"
 FOLDER_VARIABLE = "EXEMPLAR_MODELS"
-MIB, GIB = 1 << 20, 1 << 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +33,8 @@ class Model:
     licence : str
         Of the weights, as SPDX names it.
     memory : int
-        Bytes that the engine takes at its peak with it, roughly.
+        Bytes that the engine takes at its peak with it on a processor, roughly. For the large
+        ones that is while they are loaded, when the file and the network are both in memory.
     suits : str
         The device it is for.
     shipped : Path or None
@@ -86,11 +86,11 @@ class Model:
 
 EMBEDDED = Model(
     "embedded",
-    "Embedded: small, ready at once",
+    "Embedded (small)",
     size=5_453_064,  # both change with the file: tests/core/test_models.py says to what
     sha256="a187f76eb74fd9c6a81b329a474b98e2e5919697e7185d48c8794accadfc6531",
     licence="GPL-2.0-or-later",
-    memory=1 * GIB,
+    memory=1_300_000_000,
     suits="any computer",
     shipped=RESOURCES / "exemplar-embedded.safetensors",
 )
@@ -112,44 +112,44 @@ CATALOGUE = {
         EMBEDDED,
         Model(
             "vit_b",
-            "SAM ViT-B, Meta's published file",
+            "SAM ViT-B (Meta)",
             size=375_042_383,
             sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
             licence="Apache-2.0",
-            memory=4 * GIB,
-            suits="a processor with patience, or a GPU",
+            memory=2_000_000_000,
+            suits="a fast computer, best with a GPU",
             address=_META + "sam_vit_b_01ec64.pth",
             sources=(_MICRO_SAM, _SLICER),
         ),
         Model(
             "vit_l",
-            "SAM ViT-L, Meta's published file",
+            "SAM ViT-L (Meta)",
             size=1_249_524_607,
             sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
             licence="Apache-2.0",
-            memory=6 * GIB,
+            memory=3_700_000_000,
             suits="a GPU",
             address=_META + "sam_vit_l_0b3195.pth",
             sources=(_MICRO_SAM, _SLICER),
         ),
         Model(
             "vit_h",
-            "SAM ViT-H, Meta's published file",
+            "SAM ViT-H (Meta)",
             size=2_564_550_879,
             sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
             licence="Apache-2.0",
-            memory=9 * GIB,
+            memory=6_500_000_000,
             suits="a GPU",
             address=_META + "sam_vit_h_4b8939.pth",
             sources=(_MICRO_SAM, _SLICER),
         ),
         Model(
             "mobile_sam",
-            "MobileSAM: a light encoder for SAM",
+            "MobileSAM",
             size=40_728_226,
             sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
             licence="Apache-2.0",
-            memory=2 * GIB,
+            memory=1_500_000_000,
             suits="any computer",
             # a fixed commit, so that the address keeps meaning this file
             address="https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/"

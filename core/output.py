@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import geopandas as gpd
@@ -13,6 +14,7 @@ import rasterio
 from pyogrio.errors import DataSourceError
 from rasterio.errors import RasterioError
 from rasterio.features import rasterize
+from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
 
@@ -74,8 +76,14 @@ class Drafts(ExitStack):
         self._written.append((Path(folder), path))
         return Path(folder)
 
-    def table(self, table: gpd.GeoDataFrame, path: str | Path) -> None:
-        """Detections as GeoPackage, shapefile, GeoJSON or GeoParquet, by the path's ending."""
+    def table(self, table: gpd.GeoDataFrame, path: str | Path, geometry_type: str = "Polygon") -> None:
+        """A layer as GeoPackage, shapefile, GeoJSON or GeoParquet, by the path's ending.
+
+        Parameters
+        ----------
+        geometry_type : str
+            What an empty layer holds none of.
+        """
         path = Path(path)
         driver = DRIVERS[path.suffix.lower()]
         options = {"ENCODING": "UTF-8"} if driver == "ESRI Shapefile" else {}
@@ -87,7 +95,7 @@ class Drafts(ExitStack):
             with warnings.catch_warnings():
                 # A raster without a CRS gives a layer without one; the user knows.
                 warnings.filterwarnings("ignore", message=".*crs.* was not provided")
-                table.to_file(draft, driver=driver, engine="pyogrio", geometry_type="Polygon", **options)
+                table.to_file(draft, driver=driver, engine="pyogrio", geometry_type=geometry_type, **options)
         except (DataSourceError, OSError) as error:
             raise InputError(f"{path} could not be written: {error}.") from error
 
@@ -106,19 +114,29 @@ class Drafts(ExitStack):
         if len(table):
             rasterize(table.geometry, out=mask, transform=transform, default_value=1)
         profile = {
-            "driver": "GTiff",
-            "count": 1,
             "dtype": "uint8",
-            "compress": "deflate",
-            "tiled": True,
             "width": mask.shape[1],
             "height": mask.shape[0],
             "transform": transform,
             "crs": raster.crs.to_wkt() if raster.crs else None,
         }
+        with self.raster(path, profile) as written:
+            written.write(mask, 1)
+
+    @contextmanager
+    def raster(self, path: str | Path, profile: dict) -> Iterator[DatasetWriter]:
+        """A compressed GeoTIFF of one band, open to be written window by window.
+
+        Parameters
+        ----------
+        profile : dict
+            Size, type, transform and CRS, as rasterio takes them.
+        """
+        path = Path(path)
+        kind = {"driver": "GTiff", "count": 1, "compress": "deflate", "tiled": True, "bigtiff": "if_safer"}
         try:
-            with rasterio.open(self._folder(path) / path.name, "w", **profile) as written:
-                written.write(mask, 1)
+            with rasterio.open(self._folder(path) / path.name, "w", **kind, **profile) as written:
+                yield written
         except (RasterioError, OSError) as error:
             raise InputError(f"{path} could not be written: {error}.") from error
 

@@ -18,10 +18,11 @@ from affine import Affine
 from rasterio.features import rasterize
 from shapely.affinity import affine_transform
 
-from . import candidates, output, vectorize
+from . import candidates, instances, output, rectangles, regularize, vectorize
 from .canvas import Crop, stitch
 from .errors import CancelledError, InputError
 from .example import Example, cut_crops, read_example, working_resolution
+from .extent import asked_extent
 from .grid import Grid, Tile
 from .models import CATALOGUE
 from .prompts import Strategy, strategy_named
@@ -34,6 +35,7 @@ Progress = Callable[[float, str], None]
 
 # As index of rows and columns; each undoes itself.
 MIRRORINGS = [np.s_[:, :], np.s_[::-1, ::-1], np.s_[:, ::-1], np.s_[::-1, :]]
+SEAM_CONTACT = 0.5  # of what two halves of an object share with each other's tiles, where objects touch
 MIN_SCORE = 0.6  # the default: scores are relative to the example's own vote
 
 
@@ -99,7 +101,7 @@ def detect(
     with ExitStack() as opened:
         query = opened.enter_context(Raster(request.raster, request.bands))
         example = _open_example(request, query, opened)
-        extent = _extent(request, query)
+        extent = asked_extent(request.extent, query)
         resolution = working_resolution(example, query, target, request.resolution)
         same_kind = example.raster.dtype == query.dtype
         crops = cut_crops(example, resolution, query.stretch if same_kind else None)
@@ -141,21 +143,6 @@ def _open_example(request: DetectRequest, query: Raster, opened: ExitStack) -> E
     return read_example(request.example, opened.enter_context(Raster(request.example_raster, request.bands)))
 
 
-def _extent(request: DetectRequest, query: Raster) -> shapely.Polygon:
-    """The part of the asked extent that lies on the raster, in map coordinates."""
-    if request.extent is None:
-        return shapely.box(*query.bounds_map)
-    if len(request.extent) != 4 or not np.isfinite(request.extent).all():
-        raise InputError("The extent must be four numbers: XMIN YMIN XMAX YMAX.")
-    xmin, ymin, xmax, ymax = request.extent
-    if xmin >= xmax or ymin >= ymax:
-        raise InputError("The extent is empty. Give it as XMIN YMIN XMAX YMAX, in the raster's CRS.")
-    extent = shapely.box(xmin, ymin, xmax, ymax).intersection(shapely.box(*query.bounds_map))
-    if extent.area == 0:
-        raise InputError(f"The extent lies outside the raster {query.path}. Zoom to the raster first.")
-    return extent
-
-
 def _search(
     job: _Job, grid: Grid, extent_work: shapely.Polygon, progress: Progress
 ) -> tuple[list[vectorize.Piece], int]:
@@ -180,7 +167,7 @@ def _search(
             if (vote := _vote(job, grid, tile)) is not None:
                 pieces += vectorize.trace(vote, tile.cell_tile, tile.x_work, tile.y_work)
             done.add(index)
-        objects = vectorize.merge(pieces)
+        objects = vectorize.merge(pieces, SEAM_CONTACT if job.strategy.separates else 0.0)
         reaching = [
             found.polygon_work
             for found in objects
@@ -199,11 +186,12 @@ def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
     if job.cancelled():
         raise CancelledError
     rng = np.random.default_rng([job.request.seed, tile.row, tile.column])
-    mirrorings = MIRRORINGS[: min(CATALOGUE[job.request.model].showings, job.request.runs)]
-    votes = []
+    voting, clicks = job.strategy.split(job.request.runs)
+    mirrorings = MIRRORINGS[: min(CATALOGUE[job.request.model].showings, voting)]
+    votes, showings = [], []
     for number, mirroring in enumerate(mirrorings):
         canvas = stitch(job.crops, image[mirroring], valid[mirroring])
-        runs = len(range(number, job.request.runs, len(mirrorings)))  # shared as evenly as can be
+        runs = len(range(number, voting, len(mirrorings)))  # shared as evenly as can be
         prompts = job.strategy.place(canvas, runs, rng)
         embedding = job.segmenter.encode(canvas.image)
         decoded = job.segmenter.decode(
@@ -211,7 +199,20 @@ def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
         )
         # smoothed once, when all showings are averaged
         votes.append(candidates.combine(decoded, embedding, canvas, smooth_px=0))
+        showings.append((canvas, embedding))
     vote = candidates.average(votes, mirrorings, valid, job.target.smooth_px)
+    if clicks:
+        canvas, embedding = showings[0]  # the one that is not mirrored
+        objects = instances.separate(
+            job.segmenter,
+            embedding,
+            canvas,
+            vote.found,
+            example_px=job.example.area_m2 / job.resolution**2,
+            budget=clicks,
+            cancelled=job.cancelled,
+        )
+        vote = dataclasses.replace(vote, objects=objects)
     return candidates.known(vote, _example_on(job, tile, valid))
 
 
@@ -234,6 +235,7 @@ def _detections(job: _Job, objects: list[vectorize.Piece], extent: shapely.Polyg
         query.map_from_work(job.resolution),
         query.crs,
         largest_hole_work=job.target.largest_hole * example_work,
+        redraw=_redraw(job),
     )
     smallest, largest = (ratio * example.area_m2 for ratio in job.target.area_ratio)
     right_size = table["area_m2"].between(smallest, largest)
@@ -244,6 +246,20 @@ def _detections(job: _Job, objects: list[vectorize.Piece], extent: shapely.Polyg
     table["model"] = job.segmenter.name
     table["created"] = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return table[[*vectorize.COLUMNS, "geometry"]]
+
+
+def _redraw(job: _Job) -> vectorize.Redraw | None:
+    """What the outlines are drawn anew by, if by anything; a rectangle has right angles anyway."""
+    if not (job.request.regularize or job.request.rectangles):
+        return None
+    draw = rectangles.fitted if job.request.rectangles else regularize.right_angled
+
+    def redraw(outline: shapely.Polygon, mask: shapely.Polygon) -> shapely.Polygon:
+        if job.cancelled():  # thousands of outlines take a while
+            raise CancelledError
+        return draw(outline, mask)
+
+    return redraw
 
 
 def _write(

@@ -9,6 +9,9 @@ to the engine         meaning
                       fields of :class:`DetectRequest`
 ``evaluate``          ``job``, ``request``: the fields of
                       :class:`EvaluateRequest`
+``edges``             ``job``, ``request``: the fields of :class:`EdgesRequest`
+``download``          ``job``, ``request``: the fields of
+                      :class:`DownloadRequest`; runs beside other jobs
 ``cancel``            ``job``: stop between two batches, write nothing
 ``shutdown``          end the process; so does closing standard input
 ====================  ==========================================================
@@ -18,11 +21,17 @@ from the engine       meaning
 ====================  ==========================================================
 ``hello``             once, at the start: ``protocol``, ``version``, ``device``,
                       ``strategies``, ``targets``, ``models`` (lists of objects
-                      with ``name``, ``title`` and, where one is it, ``default``)
+                      with ``name``, ``title`` and, where one is it, ``default``;
+                      of a model also ``size`` and ``memory`` (bytes),
+                      ``licence``, ``suits``, ``address``, ``sha256``,
+                      ``confirmed``, ``file`` (path) and ``here`` (bool))
 ``progress``          ``job``, ``fraction`` (0 to 1), ``message``
 ``result``            of ``detect``: ``job``, ``output`` (path), ``count``,
                       ``seconds``, ``resolution`` (metres), ``min_score``; of
-                      ``evaluate``: ``job``, ``figures`` (an object)
+                      ``evaluate``: ``job``, ``figures`` (an object); of
+                      ``edges``: ``job``, ``output``, ``lines`` (paths, or null),
+                      ``count`` (of lines), ``seconds``, ``resolution``; of
+                      ``download``: ``job``, ``model``, ``file`` (path)
 ``cancelled``         ``job``
 ``error``             ``job``, ``message`` (the sentence for the user),
                       ``user_fault`` (bool), ``details`` (a traceback or "")
@@ -86,6 +95,10 @@ class DetectRequest(_Request):
         Detections below are left out; default: calibrated on the example.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    regularize : bool
+        Draw outlines with right angles where that costs little.
+    rectangles : bool
+        Draw every object as an oriented rectangle; goes before ``regularize``.
     output, mask, candidates : str, optional
         Files to write: detections, their mask as GeoTIFF, all candidates.
     """
@@ -96,7 +109,7 @@ class DetectRequest(_Request):
     example_raster: str | None = None
     extent: list[float] | None = None
     target: str = "building"
-    strategy: str = "random-point"
+    strategy: str = "guided"
     model: str = "embedded"
     checkpoint: str | None = None
     bands: list[int] | None = None
@@ -105,6 +118,8 @@ class DetectRequest(_Request):
     seed: int = 0
     min_score: float | None = None
     device: str = "auto"
+    regularize: bool = False
+    rectangles: bool = False
     mask: str | None = None
     candidates: str | None = None
 
@@ -133,6 +148,62 @@ class EvaluateRequest(_Request):
     extent: list[float] | None = None
     iou: float = 0.5
     boxes: bool = False
+
+
+@dataclasses.dataclass
+class EdgesRequest(_Request):
+    """Everything that ``edges`` needs; the command line's flags by the same names.
+
+    Parameters
+    ----------
+    raster : str
+        The raster's path.
+    output : str
+        The GeoTIFF to write: strength of the thinned edges, 0 to 1; -1 where there is no data.
+    lines : str, optional
+        A vector file to write: the edges as lines.
+    extent : list of float, optional
+        ``[xmin, ymin, xmax, ymax]`` in the raster's CRS; default: the whole raster.
+    model : str
+        Name as ``hello`` lists it.
+    checkpoint : str, optional
+        A local file of weights for ``model``.
+    bands : list of int, optional
+        One-based band numbers, three or one; default: the first three, or the first.
+    resolution : float, optional
+        Working resolution in metres per canvas pixel; default: the raster's own.
+    min_strength : float
+        Weaker edges become no lines; the raster holds them all.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    """
+
+    raster: str
+    output: str
+    lines: str | None = None
+    extent: list[float] | None = None
+    model: str = "embedded"
+    checkpoint: str | None = None
+    bands: list[int] | None = None
+    resolution: float | None = None
+    min_strength: float = 0.3
+    device: str = "auto"
+
+
+@dataclasses.dataclass
+class DownloadRequest(_Request):
+    """A model's weights are to be fetched, verified and put in their place.
+
+    Parameters
+    ----------
+    model : str
+        Name as ``hello`` lists it.
+    file : str, optional
+        The published file, which the user has, to be taken instead of the one on the web.
+    """
+
+    model: str
+    file: str | None = None
 
 
 def encode(kind: str, **fields: Any) -> bytes:

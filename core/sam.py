@@ -15,14 +15,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load as load_safetensors
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
-from . import models
+from . import mobile_sam, models
+from .attention import LeanImageEncoder
+from .best_masks import BestMasks, Keep
+from .decoder import Decoder, ImageSide, Read
 from .embedded import ConvEncoder, build_embedded
 from .errors import CancelledError, InputError
 
+SIDE = 1024  # canvas pixels of SAM's square
 LOGIT_STRIDE = 4  # canvas pixels per pixel of SAM's low-resolution masks
-BATCH = 8  # prompt sets decoded together: their arrays fit the processor's cache, and a cancel is quick
+CELL = 16  # canvas pixels per embedding cell
+BATCH = 4  # prompt sets decoded together: more are no quicker on a processor, and a cancel is heard soon
+BATCH_ACCELERATED = 32  # a graphics card needs more work at a time
 
 # Published sizes of Meta's encoders: width, blocks, heads, blocks with global attention.
 VIT = {
@@ -56,13 +62,17 @@ class Decoded:
     ----------
     logits : ndarray of float32, shape (R, K, 256, 256)
         Masks before thresholding at 0; one pixel per 4 x 4 canvas pixels.
-        K is 1, or 3 with ``multimask``.
+        K is 1, or 3 with ``multimask``. Of a part of the canvas: its pixels only.
     iou_pred : ndarray of float32, shape (R, K)
         SAM's own estimate of each mask's IoU.
+    kept : ndarray of int64, shape (M, 2), optional
+        Where only some masks were asked for: the prompt set and the number of
+        each, best first. ``logits`` are (M, 1, ...) and ``iou_pred`` (M, 1) then.
     """
 
     logits: np.ndarray
     iou_pred: np.ndarray
+    kept: np.ndarray | None = None
 
 
 def build_vit(name: str) -> Sam:
@@ -72,7 +82,7 @@ def build_vit(name: str) -> Sam:
     """
     width, depth, heads, global_blocks = VIT[name]
     return Sam(
-        image_encoder=ImageEncoderViT(
+        image_encoder=LeanImageEncoder(
             img_size=1024,
             patch_size=16,
             embed_dim=width,
@@ -143,26 +153,40 @@ class Segmenter:
     name : str
         The model's name, as it goes into the detections' attributes.
     device : torch.device
+    half : torch.dtype, optional
+        Encode in this precision where the arithmetic bears it (autocast).
+        Default: float16 on CUDA, which has units for it, else none.
     """
 
-    def __init__(self, sam: Sam, name: str, device: torch.device | str = "cpu"):
+    def __init__(
+        self, sam: Sam, name: str, device: torch.device | str = "cpu", half: torch.dtype | None = None
+    ):
         self.sam = sam.to(device).eval()
         # Convolutions of few channels are half as fast again with the channels last on a processor.
         self._channels_last = torch.device(device).type == "cpu" and isinstance(
-            sam.image_encoder, ConvEncoder
+            sam.image_encoder, (ConvEncoder, mobile_sam.TinyVitEncoder)
         )
         if self._channels_last:
             self.sam.image_encoder.to(memory_format=torch.channels_last)
         self.name = name
         self.device = torch.device(device)
+        self._half = half or (torch.float16 if self.device.type == "cuda" else None)
+        self._batch = BATCH if self.device.type == "cpu" else BATCH_ACCELERATED
+        with torch.inference_mode():
+            self._decoder = Decoder(self.sam)
+        self._side: ImageSide | None = None  # of the canvas that was decoded last
 
     @classmethod
     def load(cls, name: str, checkpoint: str | None = None, device: str = "auto") -> Segmenter:
         """Load a model of the catalogue; a file of another network raises ``InputError``."""
         path = models.weights_file(name, checkpoint)
-        sam = build_embedded() if name == models.EMBEDDED.name else build_vit(name)
+        state = read_state_dict(path)
+        if name == mobile_sam.NAME:
+            sam, state = mobile_sam.build_mobile_sam(), mobile_sam.from_published(state)
+        else:
+            sam = build_embedded() if name == models.EMBEDDED.name else build_vit(name)
         try:
-            sam.load_state_dict(read_state_dict(path), strict=True)
+            sam.load_state_dict(state, strict=True)
         except RuntimeError as error:
             raise InputError(
                 f"{path} is no checkpoint of the model {name!r}. Choose the file that belongs to it."
@@ -176,7 +200,14 @@ class Segmenter:
         padded = self.sam.preprocess(image.permute(2, 0, 1).float())[None]
         if self._channels_last:
             padded = padded.contiguous(memory_format=torch.channels_last)
-        return Embedding(self.sam.image_encoder(padded), image_canvas.shape[:2])
+        features = self._features(padded, self._half)
+        if self._half and not features.isfinite().all():  # a number was too large for half precision
+            features = self._features(padded, None)
+        return Embedding(features, image_canvas.shape[:2])
+
+    def _features(self, image: torch.Tensor, half: torch.dtype | None) -> torch.Tensor:
+        with torch.autocast(self.device.type, dtype=half, enabled=half is not None):
+            return self.sam.image_encoder(image).float()
 
     @torch.inference_mode()
     def decode(
@@ -188,6 +219,8 @@ class Segmenter:
         boxes_canvas: np.ndarray | None = None,
         mask_logits: np.ndarray | None = None,
         multimask: bool = False,
+        keep: Keep | None = None,
+        part_canvas: tuple[slice, slice] | None = None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Decoded:
         """Decode prompt sets in batches.
@@ -205,6 +238,11 @@ class Segmenter:
             Each run's earlier answer, to be refined: low-resolution logits.
         multimask : bool
             Three masks for one ambiguous prompt, or one.
+        keep : Keep, optional
+            Draw the best masks only. Default: all of them.
+        part_canvas : tuple of slice, optional
+            Rows and columns of the canvas, on multiples of 16 pixels, on which
+            masks are wanted. Default: SAM's whole square.
         cancelled : callable
             Asked between two batches.
 
@@ -212,29 +250,54 @@ class Segmenter:
         ------
         CancelledError
         """
-        logits, iou_pred = [], []
-        for start in range(0, len(points_canvas), BATCH):
+        side, part = self._prepared(embedding), _cells(part_canvas)
+        logits, iou_pred, best = [], [], BestMasks(keep) if keep else None
+        for start in range(0, len(points_canvas), self._batch):
             if cancelled():
                 raise CancelledError
-            batch = slice(start, start + BATCH)
+            batch = slice(start, start + self._batch)
             # segment-anything takes pixel indices and adds the half pixel itself
             points = self._tensor(points_canvas[batch] - 0.5)
-            kinds = self._tensor(labels[batch])
-            sparse, dense = self.sam.prompt_encoder(
-                points=(points, kinds) if points.shape[1] else None,
-                boxes=None if boxes_canvas is None else self._tensor(boxes_canvas[batch] - 0.5),
-                masks=None if mask_logits is None else self._tensor(mask_logits[batch])[:, None],
+            read = self._decoder.read(
+                side,
+                (points, self._tensor(labels[batch])) if points.shape[1] else None,
+                None if boxes_canvas is None else self._tensor(boxes_canvas[batch] - 0.5),
+                None if mask_logits is None else self._tensor(mask_logits[batch])[:, None],
+                multimask=multimask,
             )
-            masks, quality = self.sam.mask_decoder(
-                image_embeddings=embedding.features,
-                image_pe=self.sam.prompt_encoder.get_dense_pe(),
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=multimask,
-            )
-            logits.append(masks.float().cpu().numpy())
-            iou_pred.append(quality.float().cpu().numpy())
+            if best is None:
+                logits.append(self._drawn(read, part))
+                iou_pred.append(_array(read.iou_pred))
+            else:
+                seen = self._drawn(read, _cells(keep.seen_canvas)) if keep.judge else None
+                best.add(start, read, seen)
+        if best is not None:
+            return self._draw_best(best, part, cancelled)
         return Decoded(np.concatenate(logits), np.concatenate(iou_pred))
+
+    def _prepared(self, embedding: Embedding) -> ImageSide:
+        if self._side is None or self._side.features is not embedding.features:
+            self._side = None  # its memory is needed now
+            self._side = self._decoder.prepare(embedding.features)
+        return self._side
+
+    def _drawn(self, read: Read, part: tuple[slice, slice]) -> np.ndarray:
+        return _array(self._decoder.draw(read.cells, read.kernels, part))
+
+    def _draw_best(
+        self, best: BestMasks, part: tuple[slice, slice], cancelled: Callable[[], bool]
+    ) -> Decoded:
+        logits = []
+        for number, one in enumerate(best.kept):
+            if number % self._batch == 0 and cancelled():
+                raise CancelledError
+            logits.append(_array(self._decoder.draw(one.cells, one.kernel, part)))
+        shape = (1, *((along.stop - along.start) * CELL // LOGIT_STRIDE for along in part))
+        return Decoded(
+            np.concatenate([np.zeros((0, *shape), np.float32), *logits]),
+            np.array([[one.iou_pred] for one in best.kept], np.float32).reshape(-1, 1),
+            np.array([(one.run, one.mask) for one in best.kept], np.int64).reshape(-1, 2),
+        )
 
     @torch.inference_mode()
     def masks(self, embedding: Embedding, decoded: Decoded) -> np.ndarray:
@@ -245,3 +308,18 @@ class Segmenter:
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(array, dtype=torch.float32, device=self.device)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.float().cpu().numpy()
+
+
+def _cells(part_canvas: tuple[slice, slice] | None) -> tuple[slice, slice]:
+    """A part of the canvas as rows and columns of the embedding."""
+    parts = []
+    for along in part_canvas or (slice(None), slice(None)):
+        start, stop, step = along.indices(SIDE)
+        if start % CELL or stop % CELL or step != 1:
+            raise ValueError(f"A part of the canvas must lie on multiples of {CELL} pixels, not {along}.")
+        parts.append(slice(start // CELL, stop // CELL))
+    return parts[0], parts[1]

@@ -24,6 +24,7 @@ from .engine_client import EngineClient
 from .engine_process import EngineError
 from .example import Example, ExampleOnCanvas, UnusableExampleError
 from .messages import Messages
+from .models_panel import ModelsPanel
 from .steps import ExampleStep, RunStep, WhereStep
 from .task import DetectTask, StartTask
 
@@ -64,6 +65,7 @@ class ExemplarDock(QgsDockWidget):
 
         self.example_step = ExampleStep(self)
         self.where_step = WhereStep(self)
+        self.models_panel = ModelsPanel(self, self.engine, self._messages)
         self.run_step = RunStep(self)
         self._lay_out()
         self.draw_tool = DrawTool(self._canvas)
@@ -77,7 +79,7 @@ class ExemplarDock(QgsDockWidget):
         body = QWidget()
         layout = QVBoxLayout(body)
         layout.setContentsMargins(6, 6, 6, 6)
-        for step in (self.example_step, self.where_step, self.run_step):
+        for step in (self.example_step, self.where_step, self.models_panel, self.run_step):
             layout.addWidget(step)
         layout.addStretch(1)
         area = QgsScrollArea()
@@ -93,6 +95,7 @@ class ExemplarDock(QgsDockWidget):
         self.example_step.selection_wanted.connect(self._use_selection)
         self.example_step.clear_wanted.connect(lambda: self.set_example(None))
         self.where_step.changed.connect(self._refresh)
+        self.models_panel.changed.connect(self._refresh)
         self.run_step.run_wanted.connect(self.run)
         self.run_step.cancel_wanted.connect(self.cancel)
         self.run_step.save_wanted.connect(self._ask_and_save)
@@ -120,6 +123,7 @@ class ExemplarDock(QgsDockWidget):
         self._canvas.selectionChanged.disconnect(self._selection_changed)
         for task in filter(None, (self._start_task, self._task)):
             task.abandon()
+        self.models_panel.close_down()
         self.engine.close()
         self.draw_tool.blockSignals(True)
         self.draw_tool.remove()
@@ -189,6 +193,7 @@ class ExemplarDock(QgsDockWidget):
         if hello:
             self._hello = hello
             self.where_step.fill(hello)
+            self.models_panel.fill(hello)
         elif error:
             self._engine_problem = str(error)
             self._messages.log(error)
@@ -224,7 +229,9 @@ class ExemplarDock(QgsDockWidget):
             bands=layers.shown_bands(raster),
             target=self.where_step.target(),
             strategy=self.where_step.strategy(),
+            model=self.models_panel.model() or DetectRequest.model,
             **self.where_step.options(),
+            **self.run_step.options(),
         )
         raster_id, title = raster.id(), self._result_title()
         task = DetectTask(
@@ -357,7 +364,7 @@ class ExemplarDock(QgsDockWidget):
             return self.tr("First choose an image that is a file.")
         if self._hello is None:
             return self.tr("The engine is starting…")
-        return ""
+        return self.models_panel.missing()
 
     def _refresh(self) -> None:
         raster = self.where_step.raster()

@@ -78,6 +78,55 @@ class EngineClient:
         result = self._run("evaluate", request.to_dict(), lambda fraction, message: None, cancelled)
         return None if result is None else result["figures"]
 
+    def download(
+        self,
+        request: protocol.DownloadRequest,
+        on_progress: Callable[[float, str], None],
+        cancelled: Callable[[], bool],
+    ) -> dict[str, Any] | None:
+        """Have the engine fetch a model's weights, beside the job whose turn it is.
+
+        Blocks and fails as :meth:`detect` does. Where the engine is ended for another job's sake, the
+        download goes on in the next one.
+        """
+        while not (cancelled() or self._closed):
+            process = self._process
+            if process is None or not process.alive or process.hello is None:
+                if self.hello(cancelled) is None:
+                    continue
+                process = self._process
+            result = self._follow_aside(process, request, on_progress, cancelled) if process else None
+            if result is not None:
+                return result
+        return None
+
+    def _follow_aside(
+        self,
+        process: EngineProcess,
+        request: protocol.DownloadRequest,
+        on_progress: Callable[[float, str], None],
+        cancelled: Callable[[], bool],
+    ) -> dict[str, Any] | None:
+        job = f"job-{next(self._job_numbers)}"
+        process.listen_aside(job)
+        try:
+            process.send("download", job=job, request=request.to_dict())
+            result = self._follow(process, job, on_progress, cancelled)
+            if result is None:
+                process.send("cancel", job=job)  # it ends by itself; nobody has to wait for that
+            return result
+        finally:
+            process.forget_aside(job)
+
+    def edges(
+        self,
+        request: protocol.EdgesRequest,
+        on_progress: Callable[[float, str], None],
+        cancelled: Callable[[], bool],
+    ) -> dict[str, Any] | None:
+        """Find edges and return the engine's ``result`` message; blocks and fails as :meth:`detect` does."""
+        return self._run("edges", request.to_dict(), on_progress, cancelled)
+
     def _run(
         self,
         kind: str,
@@ -190,7 +239,7 @@ class EngineClient:
         """Listen until the job has ended or is no longer wanted."""
         while not cancelled():
             try:
-                message = process.receive()
+                message = process.receive(job)
             except EngineError:
                 if process.stopped:
                     return None

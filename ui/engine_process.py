@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import protocol
-from . import environment
+from . import environment, proxy
 from .texts import tr
 
 STOP_SECONDS = 2.0
@@ -51,6 +51,7 @@ class EngineProcess:
         self.hello: dict[str, Any] | None = None
         self.stopped = False  # ended by us, so that its end is no news
         self._messages: queue.Queue = queue.Queue()
+        self._aside: dict[str, queue.Queue] = {}  # of the jobs that run beside the one whose turn it is
         self._stderr: collections.deque[str] = collections.deque(maxlen=200)
         self._write = threading.Lock()
         self._popen = subprocess.Popen(
@@ -59,7 +60,7 @@ class EngineProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            env=environment.clean_environment(),
+            env=proxy.with_proxy(environment.clean_environment()),
             # Any folder that exists; on Windows a process keeps its current folder from being removed.
             cwd=tempfile.gettempdir(),
             creationflags=subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0,
@@ -83,10 +84,12 @@ class EngineProcess:
         with open(self._popen.stdout.fileno(), "rb", closefd=False) as lines:
             for line in lines:
                 try:
-                    self._messages.put(protocol.decode(line))
+                    message = protocol.decode(line)
+                    self._aside.get(str(message.get("job")), self._messages).put(message)
                 except ValueError:
                     self._stderr.append(line.decode("utf-8", "replace").rstrip())
-        self._messages.put(_END)
+        for box in (self._messages, *list(self._aside.values())):
+            box.put(_END)
 
     def _drain_stderr(self) -> None:
         # Without a reader the engine would block once the pipe is full.
@@ -102,14 +105,31 @@ class EngineProcess:
             except (OSError, ValueError):  # broken pipe; closed file
                 return
 
-    def receive(self) -> dict[str, Any] | None:
-        """The next message, None if there is none yet; :class:`EngineError` if the engine is gone."""
+    def listen_aside(self, job: str) -> None:
+        """Keep a job's messages apart: it runs beside the one whose turn it is."""
+        self._aside[job] = queue.Queue()
+
+    def forget_aside(self, job: str) -> None:
+        """Nobody listens to such a job any more."""
+        self._aside.pop(job, None)
+
+    def receive(self, job: str | None = None) -> dict[str, Any] | None:
+        """The next message, None if there is none yet; :class:`EngineError` if the engine is gone.
+
+        Parameters
+        ----------
+        job : str, optional
+            A job that is listened to aside; by default all others.
+        """
+        box = self._aside.get(job, self._messages)
         try:
-            message = self._messages.get(timeout=POLL_SECONDS)
+            message = box.get(timeout=POLL_SECONDS)
         except queue.Empty:
-            return None
+            if box is self._messages or self._readers[0].is_alive() or not box.empty():
+                return None
+            message = _END  # it had ended before anyone listened
         if message is _END:
-            self._messages.put(_END)  # for whoever asks next
+            box.put(_END)  # for whoever asks next
             raise self._death()
         return message
 

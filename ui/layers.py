@@ -13,6 +13,7 @@ from qgis.core import (
     QgsFeature,
     QgsFields,
     QgsGeometry,
+    QgsMapLayer,
     QgsMultiBandColorRenderer,
     QgsProcessingUtils,
     QgsProject,
@@ -162,7 +163,12 @@ def load_detections(path: str, name: str, raster: QgsRasterLayer | None) -> QgsV
 
 def style_detections(layer: QgsVectorLayer) -> None:
     """Make detections visible on any ground."""
-    layer.loadNamedStyle(str(STYLES / "detections.qml"))
+    style(layer, "detections")
+
+
+def style(layer: QgsMapLayer, name: str) -> None:
+    """Give a layer one of our styles."""
+    layer.loadNamedStyle(str(STYLES / f"{name}.qml"))
     layer.triggerRepaint()
 
 

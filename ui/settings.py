@@ -20,6 +20,15 @@ def set_engine_python(path: str) -> None:
     QgsSettings().setValue(_PREFIX + "engine_python", path)
 
 
+def model() -> str:
+    """The network that the user chose last; empty where none was chosen."""
+    return _text("model")
+
+
+def set_model(name: str) -> None:
+    QgsSettings().setValue(_PREFIX + "model", name)
+
+
 def save_folder() -> str:
     """Where the user saved detections last."""
     return _text("save_folder")

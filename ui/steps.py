@@ -8,6 +8,7 @@ from qgis.core import QgsMapLayerProxyModel, QgsRasterLayer
 from qgis.gui import QgsCollapsibleGroupBoxBasic, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
@@ -228,6 +229,16 @@ class RunStep(QGroupBox):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setTitle(self.tr("3  Run"))
+        self.regularize_box = QCheckBox(self.tr("Right angles"))
+        self.regularize_box.setToolTip(
+            self.tr("Outlines with right angles, where that costs little: for buildings.")
+        )
+        self.rectangles_box = QCheckBox(self.tr("Rectangles"))
+        self.rectangles_box.setToolTip(
+            self.tr("Every object as a rectangle with length, width and direction: for vehicles.")
+        )
+        # A rectangle has right angles anyway.
+        self.rectangles_box.toggled.connect(self.regularize_box.setDisabled)
         self.run_button = QPushButton(self.tr("Run on visible extent"))
         font = self.run_button.font()
         font.setBold(True)
@@ -240,10 +251,15 @@ class RunStep(QGroupBox):
         self.python_button = QPushButton(self.tr("Choose the engine's Python…"))
         self.retry_button = QPushButton(self.tr("Try again"))
         self.save_button = QPushButton(self.tr("Save as…"))
+        outlines = QHBoxLayout()
+        outlines.addWidget(self.regularize_box)
+        outlines.addWidget(self.rectangles_box)
+        outlines.addStretch(1)
         progress = QHBoxLayout()
         progress.addWidget(self.bar, 1)
         progress.addWidget(self.cancel_button)
         layout = QVBoxLayout(self)
+        layout.addLayout(outlines)
         layout.addWidget(self.run_button)
         layout.addLayout(progress)
         layout.addWidget(self._note)
@@ -294,6 +310,13 @@ class RunStep(QGroupBox):
             if savable
             else self.tr("There is nothing to save before a run.")
         )
+
+    def options(self) -> dict[str, Any]:
+        """How the outlines are drawn, as fields of a request."""
+        return {
+            "regularize": self.regularize_box.isChecked() and not self.rectangles_box.isChecked(),
+            "rectangles": self.rectangles_box.isChecked(),
+        }
 
     def show_progress(self, percent: float) -> None:
         """A share of the way; at 0, while the first tile is worked on, the bar only moves."""

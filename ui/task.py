@@ -1,4 +1,4 @@
-"""The background tasks: starting the engine, and one detection."""
+"""The background tasks: starting the engine, one detection, one download."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Callable
 from qgis.core import QgsApplication, QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
 
-from ..core.protocol import DetectRequest
+from ..core.protocol import DetectRequest, DownloadRequest
 from .engine_client import EngineClient
 from .engine_process import EngineError
 from .texts import tr
@@ -76,6 +76,12 @@ class EngineTask(QgsTask):
             )
         return self._outcome is not None
 
+    def tell(self, fraction: float, message: str) -> None:
+        """Pass the engine's progress on to QGIS's task manager and to who listens."""
+        self.setProgress(100.0 * min(max(fraction, 0.0), 1.0))
+        if message:
+            self.messaged.emit(message)
+
     def cancel(self) -> None:
         """Only raises a flag; the thread that follows the engine looks at it twenty times a second."""
         self._cancelled.set()
@@ -117,9 +123,24 @@ class DetectTask(EngineTask):
     def work(self) -> dict[str, Any] | None:
         if self._engine.pid is None:
             self.messaged.emit(tr("Starting the engine…"))
-        return self._engine.detect(self._request, self._progress, self._cancelled.is_set)
+        return self._engine.detect(self._request, self.tell, self._cancelled.is_set)
 
-    def _progress(self, fraction: float, message: str) -> None:
-        self.setProgress(100.0 * min(max(fraction, 0.0), 1.0))
-        if message:
-            self.messaged.emit(message)
+
+class DownloadTask(EngineTask):
+    """A model's weights, from the web or from a file; the outcome is the engine's ``result``."""
+
+    # What has arrived is kept, so closing QGIS needs no question.
+    _behaviour = QgsTask.Flag.CanCancel | QgsTask.Flag.CancelWithoutPrompt
+
+    def __init__(
+        self,
+        description: str,
+        engine: EngineClient,
+        request: DownloadRequest,
+        done: Callable[[dict[str, Any] | None, EngineError | None], None],
+    ) -> None:
+        super().__init__(description, engine, done)
+        self.request = request
+
+    def work(self) -> dict[str, Any] | None:
+        return self._engine.download(self.request, self.tell, self._cancelled.is_set)

@@ -2,6 +2,9 @@
 
 import hashlib
 import os
+import shutil
+import ssl
+import subprocess
 from types import SimpleNamespace
 
 import numpy as np
@@ -68,6 +71,12 @@ def test_one_answer(fetch, server):
 def test_a_server_that_breaks_off_is_asked_for_the_rest(fetch):
     asked = fetch({"stop": 100_000}, {"stop": 50_000}, {})
     assert asked == [None, "bytes=100000-", "bytes=150000-"]
+
+
+def test_a_break_is_told(fetch):
+    heard = []
+    fetch({"stop": 100_000}, {}, progress=lambda *told: heard.append(told))
+    assert (1 / 3, "100 kB of 300 kB; the connection broke off, trying again") in heard
 
 
 def test_an_unknown_length_is_read_to_the_end(fetch):
@@ -341,3 +350,29 @@ def test_two_downloads_of_one_file_do_not_meet(server, place, fetch):
         download(server.address, place, len(CONTENT), SHA256)
     assert server.asked == []
     fetch()  # afterwards it works
+
+
+# Certificates
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_a_server_that_can_not_prove_its_name_is_refused(place, weights_server, tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    files = ["-subj", "/CN=127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*make, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    weights_server.socket = context.wrap_socket(weights_server.socket, server_side=True)
+    with pytest.raises(InputError, match=r"certificate of 127\.0\.0\.1 could not be verified.*SSL_CERT_FILE"):
+        download(weights_server.address.replace("http:", "https:"), place, len(CONTENT), SHA256, waits=())
+    assert weights_server.asked == []
+
+
+def test_a_python_without_certificates_gets_some(monkeypatch):
+    monkeypatch.setattr(
+        download_module.ssl, "create_default_context", lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    )
+    context = download_module._certificates.__wrapped__()
+    assert context.cert_store_stats()["x509_ca"] > 50
+    assert context.verify_mode == ssl.CERT_REQUIRED and context.check_hostname

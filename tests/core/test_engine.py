@@ -121,6 +121,8 @@ def test_hello_tells_all_that_the_user_interface_needs(engine):
         assert [entry["name"] for entry in hello[key]] == list(names)
         assert all(entry["title"] for entry in hello[key])
         assert sum(entry["default"] for entry in hello[key]) == 1
+    for entry in hello["models"]:
+        assert entry["size"] > 0 and entry["licence"] and entry["here"] is Path(entry["file"]).is_file()
 
 
 def test_a_job_ends_in_a_file(engine, files):

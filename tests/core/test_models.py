@@ -49,7 +49,7 @@ def small(monkeypatch, folder):
             size=len(CONTENT),
             sha256=SHA256,
             licence="MIT",
-            memory=models.GIB,
+            memory=10**9,
             suits="any computer",
             address="https://example.invalid/weights/small.pth",
             sources=("one", "two"),

@@ -44,6 +44,15 @@ def test_the_four_designs_are_there_and_the_default_is_listed():
         strategy_named("telepathy")
 
 
+def test_guided_keeps_a_share_of_its_runs_for_clicks():
+    for name, strategy in STRATEGIES.items():
+        for runs in (1, 2, 5, 64):
+            voting, clicks = strategy.split(runs)
+            assert voting + clicks == runs and voting >= 1
+            assert strategy.separates == (name == "guided") and (clicks == 0 or strategy.separates)
+    assert STRATEGIES["guided"].split(64) == (16, 48)
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_shapes_signs_and_places_that_all_strategies_share(canvas, name):
     prompts = place(name, canvas)

@@ -275,7 +275,7 @@ def test_the_weights_file_is_not_kept_open(embedded_checkpoint, tmp_path):
 def test_models_and_devices_that_are_not_there():
     with pytest.raises(InputError, match="no model 'gpt'"):
         Segmenter.load("gpt")
-    with pytest.raises(InputError, match="needs its weights"):
+    with pytest.raises(InputError, match="are not on this computer"):
         Segmenter.load("vit_h")
     with pytest.raises(InputError, match="no device 'abacus'"):
         choose_device("abacus")

@@ -13,6 +13,7 @@ from pyproj import CRS
 from scipy import ndimage
 
 from core.candidates import CUT, Vote
+from core.contour import half_level
 from core.vectorize import COLUMNS, SIMPLIFY_WORK, Piece, filled, merge, to_table, trace
 
 UTM = CRS("EPSG:25832")
@@ -117,7 +118,8 @@ def test_cut_into_tiles_and_merged_is_the_same_as_whole(found, data):
 def piece_of(x0, y0, x1, y1, **fields):
     pixels = (x1 - x0) * (y1 - y0)
     sums = {"share_sum": 0.5 * pixels, "similarity_sum": 0.4 * pixels, "iou_pred_sum": 0.8 * pixels}
-    return Piece(shapely.box(x0, y0, x1, y1), pixels, **(sums | {"stable": pixels} | fields))
+    own_tile = {"stable": pixels, "tile_work": (x0, y0)}
+    return Piece(shapely.box(x0, y0, x1, y1), pixels, **(sums | own_tile | fields))
 
 
 def test_pieces_on_both_sides_of_a_seam_become_one_and_add_up():
@@ -129,6 +131,35 @@ def test_pieces_on_both_sides_of_a_seam_become_one_and_add_up():
     assert joined.iou_pred_sum == pytest.approx(160) and joined.similarity_sum == pytest.approx(80)
     table = to_table([joined], Affine.identity(), None, largest_hole_work=0)
     assert table.score[0] == pytest.approx(0.55) and table.stability[0] == pytest.approx(73 / 200)
+
+
+def test_objects_that_touch_within_a_tile_stay_apart():
+    found = np.ones((10, 20), bool)
+    objects = np.ones((10, 20), np.int32)
+    objects[:, 12:] = 7
+    vote = dataclasses.replace(vote_of(found), objects=objects)
+    pieces = trace(vote, whole(found), 0, 0)
+    assert sorted(piece.pixels for piece in pieces) == [80, 120]
+    assert len(merge(pieces)) == 2
+
+
+def test_what_one_object_claims_in_two_places_is_two_pieces():
+    found = np.ones((10, 20), bool)
+    objects = np.ones((10, 20), np.int32)
+    objects[:, 8:12] = 2
+    pieces = trace(dataclasses.replace(vote_of(found), objects=objects), whole(found), 0, 0)
+    assert sorted(piece.pixels for piece in pieces) == [40, 80, 80]
+
+
+@pytest.mark.parametrize("step", [-2, 0, 3])
+def test_touching_objects_find_their_own_halves_across_a_seam(step):
+    upper = [piece_of(x, 0, x + 10, 9, tile_work=(0, 0)) for x in (0, 10, 20)]
+    lower = [piece_of(x + step, 9, x + step + 10, 20, tile_work=(0, 9)) for x in (0, 10, 20)]
+    joined = merge(upper + lower, least_contact=0.5)
+    assert len(joined) == 3
+    for piece, above in zip(sorted(joined, key=lambda p: p.polygon_work.bounds), upper, strict=True):
+        assert piece.pixels == 200 and piece.polygon_work.contains(above.polygon_work)
+    assert len(merge(upper + lower)) == (3 if step == 0 else 1)
 
 
 def test_corner_to_corner_is_no_contact():
@@ -187,14 +218,17 @@ def wobbly(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_simplifying_moves_an_outline_by_half_a_working_pixel_at_most(seed):
+def test_simplifying_moves_the_half_level_contour_by_half_a_working_pixel_at_most(seed):
     (piece,) = traced(wobbly(seed))
     table = to_table([piece], Affine.identity(), None, largest_hole_work=0)
     outline = table.geometry[0]
     assert len(outline.exterior.coords) < len(piece.polygon_work.exterior.coords)
     assert outline.is_valid
-    moved = shapely.hausdorff_distance(outline.boundary, piece.polygon_work.boundary, densify=0.05)
+    contour = half_level(piece.polygon_work)
+    moved = shapely.hausdorff_distance(outline.boundary, contour.boundary, densify=0.05)
     assert moved <= SIMPLIFY_WORK + 0.05
+    moved = shapely.hausdorff_distance(outline.boundary, piece.polygon_work.boundary, densify=0.05)
+    assert moved < 1  # never a whole pixel from the mask's own
     assert table.area_m2[0] == pytest.approx(piece.pixels, rel=0.03)
 
 
@@ -207,6 +241,32 @@ def test_every_detection_is_a_valid_polygon(found, largest_hole):
     assert table.geometry.is_valid.all() and (table.geometry.geom_type == "Polygon").all()
     assert not table.geometry.is_empty.any()
     assert (table.area_m2 > 0).all() and (table.length_m >= table.width_m).all()
+
+
+def test_an_outline_can_be_redrawn_in_a_plane_of_true_angles():
+    """In degrees at 60 north a pixel of equal ground sides is twice as wide as high."""
+    seen = []
+
+    def redraw(outline, mask):
+        seen.append((outline, mask))
+        return shapely.minimum_rotated_rectangle(mask)
+
+    wide = Affine.translation(10, 60) @ Affine.scale(1e-5, -1e-5)  # pixels that are not square on the ground
+    table = to_table([piece_of(0, 0, 40, 20)], wide, CRS("EPSG:4326"), largest_hole_work=0, redraw=redraw)
+    ((outline, mask),) = seen
+    assert mask.area == pytest.approx(800) and outline.equals(mask)
+    x0, y0, x1, y1 = mask.bounds
+    assert (x1 - x0) / (y1 - y0) == pytest.approx(2 * 0.5013, rel=1e-3)
+    assert shapely.hausdorff_distance(table.geometry[0], shapely.box(10, 59.9998, 10.0004, 60)) < 1e-9
+    redrawn = to_table(
+        [piece_of(0, 0, 40, 20)],
+        Affine.scale(0.5, -0.5),
+        UTM,
+        largest_hole_work=0,
+        redraw=lambda outline, mask: shapely.box(*mask.bounds).buffer(2, join_style="mitre"),
+    )
+    assert redrawn.area_m2[0] == pytest.approx(22 * 12)  # what is written is what is measured
+    assert (redrawn.length_m[0], redrawn.width_m[0]) == pytest.approx((22, 12))
 
 
 # The table

@@ -99,6 +99,7 @@ def test_the_request_holds_what_the_dock_shows(ready, habits, until, tmp_path, i
     box.setCurrentIndex(box.findData("vehicle"))
     ready.where_step.runs_box.setValue(7)
     ready.where_step.seed_box.setValue(3)
+    ready.run_step.regularize_box.setChecked(True)
     raster.renderer().setRedBand(3)
     raster.renderer().setBlueBand(1)
     iface.canvas.setExtent(QgsRectangle(500010, 5399970, 500030, 5399990))
@@ -107,6 +108,7 @@ def test_the_request_holds_what_the_dock_shows(ready, habits, until, tmp_path, i
     request = json.loads((tmp_path / "report.json").read_text())["requests"][0]
     assert (request["target"], request["runs"], request["seed"]) == ("vehicle", 7, 3)
     assert request["bands"] == [3, 2, 1]  # what the user sees
+    assert (request["regularize"], request["rectangles"]) == (True, False)
     assert request["resolution"] is None
     assert request["min_score"] is None
     assert request["raster"] == raster.source()
@@ -117,6 +119,18 @@ def test_the_request_holds_what_the_dock_shows(ready, habits, until, tmp_path, i
     example = QgsVectorLayer(request["example"], "example", "ogr")
     assert example.crs().authid() == "EPSG:32633"
     assert next(example.getFeatures()).geometry().area() == pytest.approx(16)
+
+
+def test_rectangles_go_before_right_angles(dock):
+    step = dock.run_step
+    assert step.options() == {"regularize": False, "rectangles": False}
+    step.regularize_box.click()
+    assert step.options() == {"regularize": True, "rectangles": False}
+    step.rectangles_box.click()
+    assert step.options() == {"regularize": False, "rectangles": True}
+    assert not step.regularize_box.isEnabled()
+    step.rectangles_box.click()
+    assert step.options() == {"regularize": True, "rectangles": False}
 
 
 def test_example_and_extent_are_brought_into_the_rasters_crs(ready, habits, until, tmp_path, iface, raster):

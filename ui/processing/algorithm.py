@@ -7,12 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
+from typing import Any, Callable
 
 from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsFeatureSink,
+    QgsFields,
     QgsProcessingAlgorithm,
+    QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingParameterDefinition,
+    QgsVectorLayer,
 )
 from qgis.PyQt.QtGui import QIcon
 
@@ -92,6 +98,35 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
                     feedback.pushDebugInfo(error.details)
                 raise QgsProcessingException(str(error)) from error
 
+    def copied(
+        self,
+        path: str,
+        name: str,
+        parameters: dict[str, Any],
+        context: QgsProcessingContext,
+        crs: QgsCoordinateReferenceSystem,
+    ) -> str:
+        """Copy a layer of the engine's into whatever the user chose as the output of that name."""
+        found = QgsVectorLayer(path, name.lower(), "ogr")
+        if not found.isValid():
+            raise QgsProcessingException(tr("The engine's result can't be opened: {path}").format(path=path))
+        # `fid` is the GeoPackage's row number, which the new file numbers itself.
+        kept = [i for i, field in enumerate(found.fields()) if field.name() != "fid"]
+        fields = QgsFields()
+        for i in kept:
+            fields.append(found.fields().at(i))
+        sink, output = self.parameterAsSink(parameters, name, context, fields, found.wkbType(), crs)
+        if sink is None:
+            raise QgsProcessingException(self.invalidSinkError(parameters, name))
+        for feature in found.getFeatures():
+            values = feature.attributes()
+            feature.setFields(fields)
+            feature.setAttributes([values[i] for i in kept])
+            if not sink.addFeature(feature, QgsFeatureSink.Flag.FastInsert):
+                raise QgsProcessingException(self.writeFeatureError(sink, parameters, name))
+        del found  # closes the file, so that its folder can be removed
+        return output
+
     @contextmanager
     def job_folder(self) -> Iterator[Path]:
         """A folder for the files between QGIS and the engine; a long batch must not pile them up."""
@@ -100,6 +135,25 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def telling(feedback: QgsProcessingFeedback) -> Callable[[float, str], None]:
+    """What an engine's progress goes to: the bar, and each message once to the log."""
+    last = ""
+
+    def progressed(fraction: float, message: str) -> None:
+        nonlocal last
+        feedback.setProgress(100.0 * min(max(fraction, 0.0), 1.0))
+        if message and message != last:
+            feedback.pushInfo(message)
+        last = message
+
+    return progressed
+
+
+def default_of(entries: list[dict[str, Any]]) -> str:
+    """The entry that the engine calls its default."""
+    return next((entry["name"] for entry in entries if entry.get("default")), entries[0]["name"])
 
 
 def ended_early(feedback: QgsProcessingFeedback) -> dict:

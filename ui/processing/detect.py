@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from qgis.core import (
-    QgsFeatureSink,
     QgsFields,
     QgsProcessing,
     QgsProcessingContext,
@@ -13,6 +12,7 @@ from qgis.core import (
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
     QgsProcessingOutputNumber,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSink,
@@ -22,14 +22,13 @@ from qgis.core import (
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
-    QgsVectorLayer,
 )
 
 from ...core.protocol import DetectRequest
 from .. import layers
 from ..texts import tr
 from . import inputs
-from .algorithm import INPUT_PROBLEMS, TARGETS, EngineAlgorithm, ended_early
+from .algorithm import INPUT_PROBLEMS, TARGETS, EngineAlgorithm, default_of, ended_early, telling
 
 POLYGONS = QgsProcessing.SourceType.TypeVectorPolygon
 _INTEGER = QgsProcessingParameterNumber.Type.Integer
@@ -152,6 +151,15 @@ class DetectAlgorithm(EngineAlgorithm):
                 name, title, kind, default, optional=default is None, minValue=least, maxValue=most
             )
             self.add(number, text, advanced=True)
+        for name, title, default, text in (
+            ("REGULARIZE", tr("Right angles"), DetectRequest.regularize,
+             tr("Outlines with right angles, where the overlap with the found pixels stays 0.9 or more; "
+                "others stay as they are. For buildings.")),
+            ("RECTANGLES", tr("Rectangles"), DetectRequest.rectangles,
+             tr("Every object as a rectangle with length, width and direction. For vehicles; goes before "
+                "right angles.")),
+        ):  # fmt: skip
+            self.add(QgsProcessingParameterBoolean(name, title, default), text, advanced=True)
 
     # -- before the run ---------------------------------------------------------------------------
 
@@ -210,6 +218,8 @@ class DetectAlgorithm(EngineAlgorithm):
             checkpoint=inputs.absolute(self.parameterAsFile(parameters, "CHECKPOINT", context)) or None,
             runs=self.parameterAsInt(parameters, "RUNS", context),
             seed=self.parameterAsInt(parameters, "SEED", context),
+            regularize=self.parameterAsBoolean(parameters, "REGULARIZE", context),
+            rectangles=self.parameterAsBoolean(parameters, "RECTANGLES", context),
             **{
                 field: self.parameterAsDouble(parameters, field.upper(), context)
                 for field in ("resolution", "min_score")
@@ -250,53 +260,22 @@ class DetectAlgorithm(EngineAlgorithm):
         return {**results, "MASK": mask} if mask else results
 
     def _detect(self, request: DetectRequest, feedback: QgsProcessingFeedback) -> dict[str, Any] | None:
-        last = ""
-
-        def progressed(fraction: float, message: str) -> None:
-            nonlocal last
-            feedback.setProgress(100.0 * min(max(fraction, 0.0), 1.0))
-            if message and message != last:
-                feedback.pushInfo(message)
-            last = message
-
         with self.engine(feedback) as engine:
             hello = engine.hello(feedback.isCanceled)
             if hello is None:
                 return None
-            request.strategy = request.strategy or _default(hello["strategies"])
-            request.model = request.model or _default(hello["models"])
+            request.strategy = request.strategy or default_of(hello["strategies"])
+            request.model = request.model or default_of(hello["models"])
             feedback.pushInfo(
                 tr("Strategy {strategy}, model {model}, on {device}.").format(
                     strategy=request.strategy, model=request.model, device=hello.get("device", "?")
                 )
             )
-            return engine.detect(request, progressed, feedback.isCanceled)
+            return engine.detect(request, telling(feedback), feedback.isCanceled)
 
     def _copy(self, path: str, parameters: dict[str, Any], context: QgsProcessingContext) -> str:
         """Copy the engine's result into whatever the user chose as the output."""
-        found = QgsVectorLayer(path, "detections", "ogr")
-        if not found.isValid():
-            raise QgsProcessingException(tr("The engine's result can't be opened: {path}").format(path=path))
-        # `fid` is the GeoPackage's row number, which the new file numbers itself.
-        kept = [i for i, field in enumerate(found.fields()) if field.name() != "fid"]
-        fields = QgsFields()
-        for i in kept:
-            fields.append(found.fields().at(i))
-        sink, output = self.parameterAsSink(parameters, "OUTPUT", context, fields, found.wkbType(), self._crs)
-        if sink is None:
-            raise QgsProcessingException(self.invalidSinkError(parameters, "OUTPUT"))
-        for feature in found.getFeatures():
-            values = feature.attributes()
-            feature.setFields(fields)
-            feature.setAttributes([values[i] for i in kept])
-            if not sink.addFeature(feature, QgsFeatureSink.Flag.FastInsert):
-                raise QgsProcessingException(self.writeFeatureError(sink, parameters, "OUTPUT"))
-        del found  # closes the file, so that its folder can be removed
+        output = self.copied(path, "OUTPUT", parameters, context, self._crs)
         if context.willLoadLayerOnCompletion(output):
             context.layerToLoadOnCompletionDetails(output).setPostProcessor(DetectionStyle())
         return output
-
-
-def _default(entries: list[dict[str, Any]]) -> str:
-    """The entry that the engine calls its default."""
-    return next((entry["name"] for entry in entries if entry.get("default")), entries[0]["name"])

@@ -10,6 +10,7 @@ from qgis.PyQt.QtGui import QIcon
 from . import engine
 from .algorithm import ICON
 from .detect import DetectAlgorithm
+from .edges import EdgesAlgorithm
 from .evaluate import EvaluateAlgorithm
 
 
@@ -39,7 +40,7 @@ class ExemplarProvider(QgsProcessingProvider):
         return str(ICON)
 
     def loadAlgorithms(self) -> None:
-        for algorithm in (DetectAlgorithm, EvaluateAlgorithm):
+        for algorithm in (DetectAlgorithm, EdgesAlgorithm, EvaluateAlgorithm):
             self.addAlgorithm(algorithm(self._root))
 
     def supportedOutputRasterLayerExtensions(self) -> list[str]:

@@ -27,6 +27,7 @@ def test_into_a_memory_layer(run, given, raster, requests):
         "embedded",
     )
     assert (asked["runs"], asked["seed"], asked["bands"]) == (64, 0, [1, 2, 3])
+    assert asked["regularize"] is asked["rectangles"] is False
     assert asked["resolution"] is asked["min_score"] is asked["checkpoint"] is asked["mask"] is None
     assert not Path(asked["output"]).parent.exists()  # a batch must not pile up files
 
@@ -55,11 +56,13 @@ def test_what_is_given_reaches_the_engine(run, given, requests, tmp_path, raster
             "RUNS": 5,
             "SEED": 7,
             "MIN_SCORE": 0.0,
+            "RECTANGLES": True,
             "MASK": str(tmp_path / "mask.tif"),
             "CHECKPOINT": raster.source(),
         },
     )
     asked = requests()[0]
+    assert (asked["regularize"], asked["rectangles"]) == (False, True)
     named = "target strategy resolution runs seed min_score mask checkpoint example_raster"
     assert [asked[name] for name in named.split()] == [
         *("vehicle", "grid-points", 0.3, 5, 7, 0.0),

@@ -6,17 +6,19 @@ import pytest
 
 PARAMETERS = {
     "detect": "RASTER EXAMPLE EXTENT EXAMPLE_RASTER TARGET STRATEGY MODEL CHECKPOINT RESOLUTION RUNS "
-    "SEED MIN_SCORE OUTPUT MASK",
+    "SEED MIN_SCORE REGULARIZE RECTANGLES OUTPUT MASK",
+    "edges": "RASTER EXTENT RESOLUTION MIN_STRENGTH MODEL CHECKPOINT OUTPUT LINES",
     "evaluate": "DETECTIONS TRUTH TARGET EXTENT IOU BOXES",
 }
 OUTPUTS = {
     "detect": "OUTPUT MASK COUNT",
+    "edges": "OUTPUT LINES COUNT",
     "evaluate": "IOU PRECISION RECALL F1 N_TRUTH N_DETECTED N_MATCHED COVERAGE",
 }
 
 
 class TestDescription:
-    @pytest.mark.parametrize("name", ["detect", "evaluate"])
+    @pytest.mark.parametrize("name", ["detect", "edges", "evaluate"])
     def test_names_are_stable_and_everything_is_explained(self, registry, name):
         algorithm = registry.algorithmById(f"exemplar:{name}")
         parameters = algorithm.parameterDefinitions()
@@ -33,7 +35,7 @@ class TestDescription:
 
     def test_the_provider_starts_no_engine(self, registry, pids):
         provider = registry.providerById("exemplar")
-        assert [algorithm.name() for algorithm in provider.algorithms()] == ["detect", "evaluate"]
+        assert [algorithm.name() for algorithm in provider.algorithms()] == ["detect", "edges", "evaluate"]
         assert not provider.icon().isNull()
         assert all(algorithm.canExecute()[0] for algorithm in provider.algorithms())
         assert pids == []

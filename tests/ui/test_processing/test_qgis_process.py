@@ -120,7 +120,7 @@ def test_a_wrong_name_is_answered_with_the_right_ones(qgis_process, tmp_path):
         *(f"--EXAMPLE={SAMPLE / 'example_building.geojson'}", f"--OUTPUT={tmp_path / 'out.gpkg'}"),
     )
     assert ended.returncode != 0
-    assert "There is no strategy 'nonsense'. Choose one of: random-point," in ended.stderr
+    assert "There is no strategy 'nonsense'. Choose one of: guided," in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

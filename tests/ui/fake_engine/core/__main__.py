@@ -10,6 +10,8 @@ exit : int            end with this status before ``hello``
 stderr : str          written to standard error at the start
 deaf : bool           ignore ``cancel``, ``shutdown`` and the end of standard input
 noise : bool          print lines that are no message
+models : list         entries of ``hello`` to add
+download : object     how a download behaves: ``steps``, ``pause``, ``error`` as above
 report : path         write a JSON file with argv, environment, folder, requests and cancels
 """
 
@@ -26,20 +28,26 @@ jobs = []
 requests = []
 cancelled = set()
 closing = threading.Event()
+sending = threading.Lock()
 
 
 def send(kind, **fields):
-    sys.stdout.buffer.write((json.dumps({"type": kind, **fields}) + "\n").encode())
-    sys.stdout.buffer.flush()
+    with sending:
+        sys.stdout.buffer.write((json.dumps({"type": kind, **fields}) + "\n").encode())
+        sys.stdout.buffer.flush()
 
 
 def read():
     for line in sys.stdin.buffer:
         message = json.loads(line)
-        if message["type"] == "detect":
+        if message["type"] in ("detect", "edges"):
             requests.append(message["request"])
             report()
             jobs.append(message)
+        elif message["type"] == "download":
+            requests.append(message["request"])
+            report()
+            threading.Thread(target=download, args=(message,), daemon=True).start()
         elif HABITS.get("deaf"):
             continue
         elif message["type"] == "cancel":
@@ -52,6 +60,22 @@ def read():
     closing.set()
 
 
+def download(message):
+    """Beside other jobs, as the engine does it."""
+    job, habits = message["job"], HABITS.get("download", {})
+    for step in range(habits.get("steps", 4)):
+        send("progress", job=job, fraction=step / habits.get("steps", 4), message=f"{step} MB")
+        time.sleep(habits.get("pause", 0.02))
+        if job in cancelled:
+            send("cancelled", job=job)
+            return
+    if "error" in habits:
+        send("error", job=job, **habits["error"])
+        return
+    model = message["request"]["model"]
+    send("result", job=job, model=model, file=f"/models/{model}.pth")
+
+
 def report():
     if "report" in HABITS:
         told = {
@@ -61,7 +85,9 @@ def report():
             "requests": requests,
             "cancelled": sorted(cancelled),
         }
-        Path(HABITS["report"]).write_text(json.dumps(told))
+        draft = Path(f"{HABITS['report']}.{threading.get_ident()}")
+        draft.write_text(json.dumps(told))
+        draft.replace(HABITS["report"])  # whole at any time, for tests that look while it is written
 
 
 def write_square(path, extent):
@@ -85,7 +111,31 @@ def write_square(path, extent):
     del feature, layer, source
 
 
-def run(job, request):
+def write_edges(path, lines):
+    """One row of edges as a GeoTIFF, and the same as a line."""
+    from osgeo import gdal, ogr, osr
+
+    ogr.UseExceptions()
+    crs = osr.SpatialReference()
+    crs.ImportFromEPSG(32633)
+    data = gdal.GetDriverByName("GTiff").Create(path, 20, 10, 1, gdal.GDT_Float32)
+    data.SetGeoTransform((500000.0, 0.2, 0.0, 5400000.0, 0.0, -0.2))
+    data.SetProjection(crs.ExportToWkt())
+    data.GetRasterBand(1).SetNoDataValue(-1)
+    data.GetRasterBand(1).WriteRaster(0, 4, 20, 1, b"\0\0\0\x3f" * 20)
+    del data
+    if lines:
+        source = ogr.GetDriverByName("GPKG").CreateDataSource(lines)
+        layer = source.CreateLayer("lines", crs, ogr.wkbLineString)
+        layer.CreateField(ogr.FieldDefn("strength", ogr.OFTReal))
+        feature = ogr.Feature(layer.GetLayerDefn())
+        feature["strength"] = 0.5
+        feature.SetGeometry(ogr.CreateGeometryFromWkt("LINESTRING (500000 5399999.1, 500004 5399999.1)"))
+        layer.CreateFeature(feature)
+        del feature, layer, source
+
+
+def run(kind, job, request):
     for step in range(HABITS.get("steps", 4)):
         if HABITS.get("die_at") == step:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -98,6 +148,11 @@ def run(job, request):
             return
     if "error" in HABITS:
         send("error", job=job, **HABITS["error"])
+        return
+    if kind == "edges":
+        write_edges(request["output"], request["lines"])
+        asked = {"output": request["output"], "lines": request["lines"]}
+        send("result", job=job, **asked, count=int(bool(request["lines"])), seconds=1.5, resolution=0.2)
         return
     count = HABITS.get("count", 1)
     if count:
@@ -132,13 +187,13 @@ def main():
             {"name": "building", "title": "Building", "default": True},
             {"name": "vehicle", "title": "Vehicle", "default": False},
         ],
-        models=[{"name": "embedded", "title": "Embedded", "default": True}],
+        models=[{"name": "embedded", "title": "Embedded", "default": True}, *HABITS.get("models", [])],
     )
     threading.Thread(target=read, daemon=True).start()
     while not closing.is_set():
         if jobs:
             job = jobs.pop(0)
-            run(job["job"], job["request"])
+            run(job["type"], job["job"], job["request"])
         time.sleep(0.01)
 
 

@@ -1,0 +1,230 @@
+"""Speed and memory, ours and the published way side by side.
+
+Every side runs in a process of its own that tells its CPU time and its peak
+memory; the sides take turns, and medians are compared. CPU time of one thread
+is what is compared, since the wall's depends on what else the machine does.
+
+One JSON object is printed, with the parts that were asked for:
+  a  ViT-B with random weights, one canvas, 64 runs: SamPredictor run by run against ours
+     time_ratio, memory_ratio, logit_difference; kept_time_ratio where only the pipeline's
+     share of masks is drawn, on the query's part
+  b  the same per square metre of query, against the lecture's halves in the published way
+     area_time_ratio
+  c  MobileSAM's encoder in place of ViT-B's: canvases per minute
+     encoder_ratio, canvas_ratio (with the 64 runs), kept_canvas_ratio
+  d  the embedded model end to end on the sample town, against segment-anything's automatic
+     masks with the same model on two tiles
+     automatic_ratio, encoding_ratio (end to end / its encodings alone), other_share (not the network)
+  e  the embedded model on 1 to 200 tiles: peak memory and time per tile
+     peak_gb, memory_growth, time_spread (largest deviation of a tile's time from the line's)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from core.candidates import KEPT_SHARE
+from core.prompts import STRATEGIES
+
+ROOT = Path(__file__).resolve().parents[1]
+GUIDED = "guided"
+
+
+class Sides:
+    """Runs sides in turn; keeps what each told."""
+
+    def __init__(self, threads: int):
+        self._environ = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        # the settings that are compared must not come from outside
+        self._environ = {k: v for k, v in self._environ.items() if not k.startswith("MALLOC_")}
+
+    def run(self, side: str, **options) -> dict:
+        """One run of one side in a process of its own."""
+        command = [sys.executable, "-m", "benchmarks.speed_sides", side, json.dumps(options)]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self._environ, stdout=subprocess.PIPE, text=True, check=True
+        )
+        told = json.loads(done.stdout.splitlines()[-1])
+        spent = {key: round(value, 2) for key, value in told["seconds"].items()}
+        print(f"{side} {options}: {spent}, {told['peak'] / 1e9:.2f} GB", file=sys.stderr, flush=True)
+        return told
+
+    def in_turn(self, repeats: int, sides: dict[str, tuple[str, dict]]) -> dict[str, list[dict]]:
+        """Each side so often, one after the other."""
+        told: dict[str, list[dict]] = {name: [] for name in sides}
+        for _ in range(repeats):
+            for name, (side, options) in sides.items():
+                told[name].append(self.run(side, **options))
+        return told
+
+
+def _seconds(told: list[dict], *names: str) -> float:
+    """Median of the runs' CPU seconds; of all that was timed where no name is given."""
+    return median(sum(one["seconds"][name] for name in names or ("encode", "decode")) for one in told)
+
+
+def _peak(told: list[dict]) -> float:
+    return median(one["peak"] for one in told)
+
+
+def same_canvas(sides: Sides, options: argparse.Namespace) -> dict:
+    """(a), (b) and (c), which share a side."""
+    runs, drawn = options.runs, max(1, round(KEPT_SHARE * options.runs))
+    with tempfile.TemporaryDirectory() as folder:
+        logits = [f"{folder}/{name}.npy" for name in ("published", "ours")]
+        column = {"layout": "column", "runs": runs}
+        asked: dict[str, tuple[str, dict]] = {"ours": ("ours", column | {"save": logits[1]})}
+        if "a" in options.only:
+            asked["published"] = ("published", column | {"save": logits[0]})
+            asked["kept"] = ("ours", column | {"drawn": drawn})
+            asked["unset"] = ("ours", column | {"settings": False})
+        if "b" in options.only:
+            asked["halves"] = ("published", {"layout": "halves", "runs": runs})
+        if "c" in options.only:
+            asked["kept"] = ("ours", column | {"drawn": drawn})
+            asked["mobile"] = ("ours", column | {"model": "mobile_sam"})
+            asked["mobile_kept"] = ("ours", column | {"model": "mobile_sam", "drawn": drawn})
+        told = sides.in_turn(options.repeats, asked)
+        difference = (
+            float(np.abs(np.load(logits[0]) - np.load(logits[1])).max()) if "a" in options.only else None
+        )
+    time = {name: _seconds(each) for name, each in told.items()}
+    result: dict[str, dict] = {}
+    if "a" in options.only:
+        result["a"] = {
+            "time_ratio": time["published"] / time["ours"],
+            "memory_ratio": _peak(told["ours"]) / _peak(told["published"]),
+            "logit_difference": difference,
+            "logit_span": told["published"][0]["logits_span"],
+            "encoder_ratio": _seconds(told["published"], "encode") / _seconds(told["ours"], "encode"),
+            "decoder_ratio": _seconds(told["published"], "decode") / _seconds(told["ours"], "decode"),
+            "kept_time_ratio": time["published"] / time["kept"],
+            "kept_memory_ratio": _peak(told["kept"]) / _peak(told["published"]),
+            "unset_time_ratio": time["published"] / time["unset"],
+        }
+    if "b" in options.only:
+        per_area = {name: time[name] / told[name][0]["area_m2"] for name in ("halves", "ours")}
+        result["b"] = {
+            "area_time_ratio": per_area["halves"] / per_area["ours"],
+            "area_ratio": told["ours"][0]["area_m2"] / told["halves"][0]["area_m2"],
+        }
+    if "c" in options.only:
+        encoders = [_seconds(told[name], "encode") for name in ("ours", "mobile")]
+        result["c"] = {
+            "canvas_ratio": time["ours"] / time["mobile"],
+            "kept_canvas_ratio": time["kept"] / time["mobile_kept"],
+            "encoder_ratio": encoders[0] / encoders[1],
+        }
+    for part in result.values():
+        part["repeats"] = options.repeats
+    return result
+
+
+def embedded(sides: Sides, options: argparse.Namespace) -> dict:
+    """(d): end to end with the embedded model."""
+    strategy = options.strategy or (GUIDED if GUIDED in STRATEGIES else next(iter(STRATEGIES)))
+    asked = {"strategy": strategy, "runs": options.runs}
+    told = sides.in_turn(options.repeats, {"whole": ("end_to_end", asked)})["whole"]
+    # one process, which takes minutes: its tiles are two measurements already
+    generator = sides.run("automatic", tiles=2, resolution=told[0]["resolution"])
+    whole, encode, decode = (_seconds(told, name) for name in ("whole", "encode", "decode"))
+    per_area = generator["seconds"]["whole"] / generator["area_m2"]
+    return {
+        "d": {
+            "automatic_ratio": per_area * told[0]["area_m2"] / whole,
+            "encoding_ratio": whole / encode,
+            "other_share": 1 - (encode + decode) / whole,
+            "strategy": strategy,
+            "tiles": told[0]["tiles"],
+            "canvases": told[0]["canvases"],
+            "repeats": options.repeats,
+        }
+    }
+
+
+def many_tiles(sides: Sides, options: argparse.Namespace) -> dict:
+    """(e): memory and time over more and more tiles."""
+    from benchmarks.synthetic import RESOLUTION, write_raster
+
+    strategy = options.strategy or (GUIDED if GUIDED in STRATEGIES else next(iter(STRATEGIES)))
+    tiles, peaks, seconds = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for count in options.tiles:
+            rows = max(number for number in range(1, int(count**0.5) + 1) if count % number == 0)
+            raster, example = write_raster(Path(folder), count // rows, rows)
+            told = sides.run(
+                "end_to_end",
+                raster=str(raster),
+                example=str(example),
+                runs=options.runs,
+                strategy=strategy,
+                resolution=RESOLUTION,
+            )
+            tiles.append(told["tiles"])
+            peaks.append(told["peak"])
+            seconds.append(told["seconds"]["whole"])
+            raster.unlink()
+    slope, start = np.polyfit(tiles, seconds, 1) if len(tiles) > 1 else (seconds[0] / tiles[0], 0.0)
+    line = slope * np.array(tiles) + start
+    return {
+        "e": {
+            "peak_gb": max(peaks) / 1e9,
+            "memory_growth": peaks[-1] / peaks[0] - 1,
+            "time_spread": float(np.abs(np.array(seconds) / line - 1).max()),
+            "tiles": tiles,
+            "peaks_gb": [peak / 1e9 for peak in peaks],
+            "time_per_tile_ratio": [
+                (one / tile) / (seconds[-1] / tiles[-1]) for one, tile in zip(seconds, tiles)
+            ],
+            "strategy": strategy,
+            "runs": options.runs,
+        }
+    }
+
+
+PARTS: dict[str, Callable[[Sides, argparse.Namespace], dict]] = {
+    "abc": same_canvas,
+    "d": embedded,
+    "e": many_tiles,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    described = argparse.ArgumentParser(
+        prog="benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    described.add_argument("--only", nargs="+", choices=list("abcde"), default=list("abcde"))
+    described.add_argument("--repeats", type=int, default=5, help="runs of each side (5)")
+    described.add_argument("--runs", type=int, default=64, help="prompt sets per canvas (64)")
+    described.add_argument("--threads", type=int, default=1, help="of each side (1)")
+    described.add_argument("--strategy", help="of d and e: guided where it is there")
+    described.add_argument("--tiles", nargs="+", type=int, default=[1, 10, 50, 200], help="of e")
+    described.add_argument("--json", action="store_true", help="on one line")
+    return described
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print one JSON object."""
+    options = parser().parse_args(arguments)
+    sides, result = Sides(options.threads), {}
+    for names, part in PARTS.items():
+        if set(names) & set(options.only):
+            result |= part(sides, options)
+    rounded = json.loads(json.dumps(result), parse_float=lambda text: float(f"{float(text):.4g}"))
+    print(json.dumps(rounded) if options.json else json.dumps(rounded, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

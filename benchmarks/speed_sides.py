@@ -1,0 +1,259 @@
+"""What is timed against what: each side runs in a process of its own, which tells its time and memory.
+
+``python -m benchmarks.speed_sides NAME '{"option": …}'`` prints one JSON object. Loading libraries and
+weights is not timed; it is in the peak memory, as it is on a user's computer.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core import process
+
+if TYPE_CHECKING:  # libraries are loaded by the side that needs them, ours after its settings
+    from segment_anything.modeling import Sam
+
+    from core.canvas import Canvas
+    from core.prompts import PromptSets
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLE = ROOT / "resources" / "sample" / "town.tif"
+EXAMPLE = ROOT / "resources" / "sample" / "example_building.geojson"
+SEED = 0
+
+
+class Clock:
+    """Seconds of this process, user and system time together, and of the wall."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add what is done inside to the seconds of this name."""
+        cpu, wall = cpu_seconds(), time.monotonic()
+        yield
+        for key, spent in ((name, cpu_seconds() - cpu), (f"{name}_wall", time.monotonic() - wall)):
+            self.seconds[key] = self.seconds.get(key, 0.0) + spent
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process so far."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def peak_bytes() -> int:
+    """Most memory that this process has held."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _canvas(layout: str) -> tuple[Canvas, float]:
+    """One canvas of the sample town, laid out as asked, and the area of query on it in square metres."""
+    from benchmarks.layouts import LAYOUTS
+    from core.example import read_example, working_resolution
+    from core.raster import Raster
+    from core.targets import target_named
+
+    laid_out = LAYOUTS[layout]
+    with Raster(str(SAMPLE)) as raster:
+        example = read_example(EXAMPLE, raster)
+        resolution = working_resolution(example, raster, target_named("building"), None)
+        crops = laid_out.crops(example, resolution, None)
+        longer = example.longer_side_m / resolution
+        grid = laid_out.grid(*raster.size_work(resolution), crops, longer)
+
+        def read(x: int, y: int, width: int, height: int):
+            return raster.read(x, y, width, height, resolution)
+
+        canvas = laid_out.canvas(crops, read, grid, next(iter(grid.tiles())))
+    return canvas, float(canvas.query.sum()) * resolution**2
+
+
+def _prompts(canvas: Canvas, runs: int) -> PromptSets:
+    from core.prompts import STRATEGIES
+
+    return STRATEGIES["random-point"].place(canvas, runs, np.random.default_rng(SEED))
+
+
+def _random(build: Callable[[], Sam]) -> Sam:
+    """A network of random weights, the same for every builder of the same network."""
+    import torch
+
+    torch.manual_seed(SEED)
+    network = build()
+    for parameter in network.parameters():
+        if not parameter.any():  # what is built as zeros must not be skipped, nor hide a difference
+            torch.nn.init.normal_(parameter, std=0.02)
+    return network.eval()
+
+
+def published(clock: Clock, *, layout: str, runs: int, save: str | None = None) -> dict:
+    """``SamPredictor`` on a ViT-B: ``set_image``, then ``predict`` run by run."""
+    from segment_anything import SamPredictor, sam_model_registry
+
+    canvas, area = _canvas(layout)
+    prompts = _prompts(canvas, runs)
+    predictor = SamPredictor(_random(sam_model_registry["vit_b"]))
+    logits = []
+    with clock.timed("encode"):
+        predictor.set_image(canvas.image)
+    with clock.timed("decode"):
+        for points, labels in zip(prompts.points_canvas - 0.5, prompts.labels, strict=True):
+            logits.append(predictor.predict(points, labels, multimask_output=False)[2])
+    return _saved(logits, save) | {"area_m2": area, "canvas": list(canvas.image.shape[:2])}
+
+
+def ours(
+    clock: Clock,
+    *,
+    layout: str,
+    runs: int,
+    model: str = "vit_b",
+    save: str | None = None,
+    drawn: int | None = None,
+    settings: bool = True,
+) -> dict:
+    """Our ``Segmenter``: all masks, or the ``drawn`` best by predicted IoU on the query's part only."""
+    if settings:
+        process.prepare()
+    from core.best_masks import Keep
+    from core.canvas import SIDE
+    from core.mobile_sam import build_mobile_sam
+    from core.sam import Segmenter, build_vit
+
+    canvas, area = _canvas(layout)
+    prompts = _prompts(canvas, runs)
+    build = build_mobile_sam if model == "mobile_sam" else partial(build_vit, model)
+    segmenter = Segmenter(_random(build), model)
+    some = {}
+    if drawn is not None:
+        some = {"keep": Keep(drawn), "part_canvas": np.s_[:SIDE, canvas.column :]}
+    with clock.timed("encode"):
+        embedding = segmenter.encode(canvas.image)
+    with clock.timed("decode"):
+        decoded = segmenter.decode(embedding, prompts.points_canvas, prompts.labels, **some)
+    return _saved(decoded.logits, save) | {"area_m2": area, "canvas": list(canvas.image.shape[:2])}
+
+
+def _saved(logits: list[np.ndarray] | np.ndarray, path: str | None) -> dict:
+    if path:
+        np.save(path, np.asarray(logits))
+    return {"logits_span": float(np.ptp(logits))}
+
+
+def end_to_end(
+    clock: Clock,
+    *,
+    raster: str = str(SAMPLE),
+    example: str = str(EXAMPLE),
+    runs: int,
+    strategy: str,
+    target: str = "building",
+    resolution: float | None = None,
+    extent: list[float] | None = None,
+) -> dict:
+    """``detect`` with the embedded model, from the raster to the written file; the network's part apart."""
+    process.prepare()
+    from core.pipeline import detect
+    from core.protocol import DetectRequest
+    from core.sam import Segmenter
+
+    class Timed(Segmenter):
+        canvases = 0
+
+        def encode(self, *given, **options):
+            self.canvases += 1
+            with clock.timed("encode"):
+                return super().encode(*given, **options)
+
+        def decode(self, *given, **options):
+            with clock.timed("decode"):
+                return super().decode(*given, **options)
+
+    segmenter = Timed.load("embedded", None, "cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        request = DetectRequest(
+            raster=raster,
+            example=example,
+            output=f"{folder}/found.gpkg",
+            extent=extent,
+            target=target,
+            strategy=strategy,
+            resolution=resolution,
+            runs=runs,
+            seed=SEED,
+            device="cpu",
+        )
+        with clock.timed("whole"):
+            summary = detect(request, segmenter=segmenter)
+    return {
+        "tiles": summary.tiles,
+        "canvases": segmenter.canvases,
+        "count": summary.count,
+        "area_m2": _area(raster, extent),
+        "resolution": summary.resolution,
+    }
+
+
+def _area(raster: str, extent: list[float] | None) -> float:
+    from core.raster import Raster
+
+    with Raster(raster) as opened:
+        xmin, ymin, xmax, ymax = extent or opened.bounds_map
+    return (xmax - xmin) * (ymax - ymin)
+
+
+def automatic(clock: Clock, *, tiles: int, resolution: float) -> dict:
+    """Segment-anything's automatic masks by their defaults, with the embedded model, on whole tiles."""
+    from segment_anything import SamAutomaticMaskGenerator
+
+    from core.canvas import SIDE
+    from core.embedded import build_embedded
+    from core.models import EMBEDDED, weights_file
+    from core.raster import Raster
+    from core.sam import read_state_dict
+
+    network = build_embedded()
+    network.load_state_dict(read_state_dict(weights_file(EMBEDDED.name, None)))
+    generator = SamAutomaticMaskGenerator(network)
+    masks, area = 0, 0.0
+    with Raster(str(SAMPLE)) as raster:
+        width, height = raster.size_work(resolution)
+        for number in range(tiles):  # along the diagonal, from corner to corner
+            share = number / max(tiles - 1, 1)
+            x, y = round(share * max(width - SIDE, 0)), round(share * max(height - SIDE, 0))
+            image, valid = raster.read(x, y, SIDE, SIDE, resolution)
+            area += float(valid.sum()) * resolution**2
+            with clock.timed("whole"):
+                masks += len(generator.generate(image))
+    return {"area_m2": area, "masks": masks}
+
+
+SIDES: dict[str, Callable[..., dict]] = {
+    side.__name__: side for side in (published, ours, end_to_end, automatic)
+}
+
+
+def main() -> None:
+    """Run one side and print what it took."""
+    name, options = sys.argv[1], json.loads(sys.argv[2])
+    clock = Clock()
+    result = SIDES[name](clock, **options)
+    print(json.dumps(result | {"seconds": clock.seconds, "peak": peak_bytes()}))
+
+
+if __name__ == "__main__":
+    main()

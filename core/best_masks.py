@@ -1,0 +1,79 @@
+"""Which masks to draw: judging a run needs its tokens only, and drawing it costs up to a third of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+from torch import Tensor
+
+from .decoder import Read
+
+
+@dataclasses.dataclass(frozen=True)
+class Keep:
+    """A rule that says which masks to draw.
+
+    Attributes
+    ----------
+    count : int
+        So many at most, the best over all prompt sets.
+    least : float
+        None that is judged lower.
+    judge : callable, optional
+        ``judge(iou_pred, logits)`` gives scores (B, K) of a batch of prompt sets
+        from their predicted IoU (B, K) and their masks (B, K, h, w) on
+        ``seen_canvas``. Default: the predicted IoU itself, and nothing is drawn.
+    seen_canvas : tuple of slice, optional
+        Rows and columns of the canvas that the judge sees, as ``part_canvas`` of
+        ``Segmenter.decode``. Default: all.
+    """
+
+    count: int
+    least: float = -math.inf
+    judge: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    seen_canvas: tuple[slice, slice] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A mask not yet drawn: its place among runs and masks, its scores, what it is drawn from."""
+
+    run: int
+    mask: int
+    score: float
+    iou_pred: float
+    cells: Tensor  # (1, N, C)
+    kernel: Tensor  # (1, 1, C / 8)
+
+
+class BestMasks:
+    """The best masks of the batches so far, so that no more cells than theirs are held."""
+
+    def __init__(self, keep: Keep):
+        self._keep = keep
+        self.kept: list[Candidate] = []
+
+    def add(self, first_run: int, read: Read, seen: np.ndarray | None) -> None:
+        """Add a batch of prompt sets, the first of which has this number; earlier ones go first."""
+        iou_pred = read.iou_pred.float().cpu().numpy()
+        scores = iou_pred if seen is None else self._keep.judge(iou_pred, seen)
+        candidates = [
+            Candidate(
+                run=first_run + int(row),
+                mask=int(mask),
+                score=float(scores[row, mask]),
+                iou_pred=float(iou_pred[row, mask]),
+                cells=read.cells[row : row + 1],
+                kernel=read.kernels[row : row + 1, mask : mask + 1],
+            )
+            for row, mask in np.argwhere(scores >= self._keep.least)
+        ]
+        best = sorted(self.kept + candidates, key=lambda one: -one.score)[: self._keep.count]
+        # a copy, since a part would hold the memory of its whole batch
+        copies = {one.run: one.cells.clone() for one in best if one.run >= first_run}
+        self.kept = [
+            dataclasses.replace(one, cells=copies[one.run]) if one.run >= first_run else one for one in best
+        ]

@@ -1,0 +1,288 @@
+"""SAM's mask decoder with the published weights and less work, for many prompt sets on one canvas.
+
+Same figures as segment-anything's ``MaskDecoder``, but
+
+* what all prompts of a canvas share is computed once: the position encoding, the
+  dense embedding of a prompt without a mask, and the first layer's projections of
+  the image's cells;
+* attention between few tokens and many cells multiplies the tokens into the
+  projection's matrix instead of projecting every cell (:func:`_fold`), since
+  t (W x) = (t W) x; the last one is computed for those tokens only that are read;
+* predicted IoU needs tokens only, so masks are drawn for those who ask for them,
+  on the part of the canvas that they ask for, cell by cell as products of
+  matrices (a transposed convolution whose stride is its kernel is one).
+
+Shapes: B prompt sets, T tokens, N = H * W cells, C channels, h heads of c channels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+from segment_anything.modeling import PromptEncoder, Sam
+from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .embedded import MappedPromptEncoder
+from .prompt_map import PromptMap
+
+CELLS_TOGETHER = 1024  # drawn at once: what they need stays in a processor's cache
+
+Part = tuple[slice, slice]  # rows and columns
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSide:
+    """What all prompts of one canvas share.
+
+    Attributes
+    ----------
+    features : Tensor, shape (1, C, H, W)
+        As the encoder gave them.
+    cells : Tensor, shape (N, C)
+        Features with the dense embedding of a prompt without a mask.
+    keys, values, queries : Tensor, shape (h, N, c)
+        The cells as the first layer's attentions see them.
+    """
+
+    features: Tensor
+    cells: Tensor
+    keys: Tensor
+    values: Tensor
+    queries: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """Prompt sets after the transformer, their K masks not yet drawn.
+
+    Attributes
+    ----------
+    cells : Tensor, shape (B, N, C)
+    kernels : Tensor, shape (B, K, C / 8)
+        A mask's logit is the product of its kernel with an enlarged cell.
+    iou_pred : Tensor, shape (B, K)
+    """
+
+    cells: Tensor
+    kernels: Tensor
+    iou_pred: Tensor
+
+
+class Decoder:
+    """The prompt encoder and mask decoder of a network whose weights no longer change."""
+
+    def __init__(self, sam: Sam):
+        self._prompts, self._masks = sam.prompt_encoder, sam.mask_decoder
+        self._layers = list(sam.mask_decoder.transformer.layers)
+        self._map = PromptMap(self._prompts) if isinstance(self._prompts, MappedPromptEncoder) else None
+        self._position = self._prompts.get_dense_pe().flatten(2)[0].t().contiguous()
+        first, _, _, second, _ = self._masks.output_upscaling
+        self._enlarge = [_as_product(first), _as_product(second)]
+
+    def prepare(self, features: Tensor) -> ImageSide:
+        """Compute what the prompts on a canvas share; features of shape (1, C, H, W)."""
+        dense = self._prompts.no_mask_embed.weight.view(1, -1, 1, 1)
+        if self._map is not None:
+            dense = dense + self._map.empty
+        cells = _in_rows(features + dense)[0]
+        placed = cells + self._position
+        to_image = self._layers[0].cross_attn_token_to_image
+        to_tokens = self._layers[0].cross_attn_image_to_token
+        return ImageSide(
+            features,
+            cells,
+            _in_heads(to_image.k_proj(placed), to_image),
+            _in_heads(to_image.v_proj(cells), to_image),
+            _in_heads(to_tokens.q_proj(placed), to_tokens),
+        )
+
+    def read(
+        self,
+        side: ImageSide,
+        points: tuple[Tensor, Tensor] | None,
+        boxes: Tensor | None,
+        masks: Tensor | None,
+        *,
+        multimask: bool,
+    ) -> Read:
+        """Take a batch of prompts, as ``PromptEncoder.forward`` takes them, through the transformer."""
+        decoder = self._masks
+        sparse, cells = self._embed(side, points, boxes, masks)
+        own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+        tokens = torch.cat([own.expand(sparse.shape[0], -1, -1), sparse], dim=1)
+        numbers = range(1, decoder.num_mask_tokens) if multimask else range(1)
+        answers, cells = self._transform(side, tokens, cells, [0, *(1 + number for number in numbers)])
+        kernels = [
+            decoder.output_hypernetworks_mlps[number](answers[:, 1 + place])
+            for place, number in enumerate(numbers)
+        ]
+        iou_pred = decoder.iou_prediction_head(answers[:, 0])[:, list(numbers)]
+        return Read(cells, torch.stack(kernels, dim=1), iou_pred)
+
+    def draw(self, cells: Tensor, kernels: Tensor, part: Part) -> Tensor:
+        """Masks of prompt sets on a part of the embedding.
+
+        Parameters
+        ----------
+        cells : Tensor, shape (B, N, C)
+        kernels : Tensor, shape (B, K, C / 8)
+        part : tuple of slice
+            Rows and columns of cells.
+
+        Returns
+        -------
+        Tensor, shape (B, K, 4 * rows, 4 * columns)
+            Logits.
+        """
+        height, width = self._prompts.image_embedding_size
+        chosen = cells.view(len(cells), height, width, -1)[:, part[0], part[1]]
+        batch, rows, columns, channels = chosen.shape
+        chosen = chosen.reshape(batch, rows * columns, channels)
+        logits = torch.cat(
+            [
+                torch.cat([self._enlarged(some) @ kernel.t() for some in one.split(CELLS_TOGETHER)])
+                for one, kernel in zip(chosen, kernels, strict=True)
+            ]
+        )  # rows of cells, each with 2 x 2 quarters of 2 x 2 pixels
+        logits = logits.view(batch, rows, columns, 2, 2, 2, 2, kernels.shape[1])
+        return logits.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(batch, -1, 4 * rows, 4 * columns)
+
+    def _enlarged(self, cells: Tensor) -> Tensor:
+        """``MaskDecoder.output_upscaling`` of cells (n, C) without their neighbours: (16 n, C / 8)."""
+        _, norm, activation, _, last_activation = self._masks.output_upscaling
+        (first, first_bias), (second, second_bias) = self._enlarge
+        quarters = torch.addmm(first_bias, cells, first).view(4 * len(cells), -1)
+        quarters = activation(F.layer_norm(quarters, quarters.shape[-1:], norm.weight, norm.bias, norm.eps))
+        pixels = torch.addmm(second_bias, quarters, second)
+        return last_activation(pixels).view(16 * len(cells), -1)
+
+    def _embed(
+        self,
+        side: ImageSide,
+        points: tuple[Tensor, Tensor] | None,
+        boxes: Tensor | None,
+        masks: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Prompt tokens (B, T, C), and the image's cells (B, N, C) or None where all share them."""
+        known = type(self._prompts) in (PromptEncoder, MappedPromptEncoder)
+        if not known or masks is not None or (points is None and boxes is None):
+            sparse, dense = self._prompts(points, boxes, masks)
+            return sparse, _in_rows(side.features + dense)
+        sparse, _ = PromptEncoder.forward(self._prompts, points, boxes, None)
+        if self._map is None:
+            return sparse, None
+        cells = side.cells.repeat(len(sparse), 1, 1)
+        cells.view(-1, cells.shape[-1]).index_add_(0, *self._map.change(points, boxes))
+        return sparse, cells
+
+    def _transform(
+        self, side: ImageSide, tokens: Tensor, cells: Tensor | None, wanted: list[int]
+    ) -> tuple[Tensor, Tensor]:
+        """The two-way transformer; gives the wanted tokens (B, W, C) and the cells (B, N, C)."""
+        queries = tokens
+        for layer in self._layers:
+            queries = layer.norm1(_among_tokens(layer, queries, tokens))
+            placed = None if cells is None else cells + self._position
+            to_image = layer.cross_attn_token_to_image
+            asked = queries + tokens
+            found = (
+                _to_shared(to_image, asked, side)
+                if cells is None
+                else _to_cells(to_image, asked, cells, placed)
+            )
+            queries = layer.norm2(queries + found)
+            queries = layer.norm3(queries + layer.mlp(queries))
+            cells = _to_tokens(layer, queries + tokens, queries, side, cells, placed)
+        queries, tokens = queries[:, wanted], tokens[:, wanted]
+        transformer = self._masks.transformer
+        placed = cells + self._position
+        found = _to_cells(transformer.final_attn_token_to_image, queries + tokens, cells, placed)
+        return transformer.norm_final_attn(queries + found), cells
+
+
+def _in_rows(image: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, N, C)."""
+    return image.flatten(2).transpose(1, 2).contiguous()
+
+
+def _in_heads(x: Tensor, attention: Attention) -> Tensor:
+    """(..., n, h * c) to (..., h, n, c)."""
+    return x.unflatten(-1, (attention.num_heads, -1)).transpose(-3, -2).contiguous()
+
+
+def _fold(x: Tensor, weight: Tensor, attention: Attention) -> Tensor:
+    """Multiply projected tokens (B, T, h * c) into a matrix (h * c, C), head by head: (B, h * T, C)."""
+    heads = x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+    return (heads @ weight.view(attention.num_heads, -1, weight.shape[-1])).flatten(1, 2)
+
+
+def _scale(attention: Attention) -> float:
+    return 1 / math.sqrt(attention.internal_dim // attention.num_heads)
+
+
+def _among_tokens(layer: TwoWayAttentionBlock, queries: Tensor, tokens: Tensor) -> Tensor:
+    """The layer's attention of tokens to each other, with what it is added to."""
+    if layer.skip_first_layer_pe:
+        return layer.self_attn(q=queries, k=queries, v=queries)
+    asked = queries + tokens
+    return queries + layer.self_attn(q=asked, k=asked, v=queries)
+
+
+def _to_shared(attention: Attention, asked: Tensor, side: ImageSide) -> Tensor:
+    """Tokens (B, T, C) attend to cells that all prompts share."""
+    batch, count, _ = asked.shape
+    q = attention.q_proj(asked).flatten(0, 1) * _scale(attention)
+    weights = torch.softmax(_in_heads(q, attention) @ side.keys.transpose(1, 2), dim=-1)
+    found = (weights @ side.values).transpose(0, 1).reshape(batch, count, -1)
+    return attention.out_proj(found)
+
+
+def _to_cells(attention: Attention, asked: Tensor, cells: Tensor, placed: Tensor) -> Tensor:
+    """Tokens (B, T, C) attend to cells (B, N, C); ``placed`` are the cells with their positions.
+
+    The keys' bias is left out: it adds the same to all cells, which the softmax takes away.
+    """
+    q = attention.q_proj(asked) * _scale(attention)
+    folded = _fold(q, attention.k_proj.weight, attention)
+    weights = torch.softmax(folded @ placed.transpose(1, 2), dim=-1)
+    met = (weights @ cells).unflatten(1, (attention.num_heads, -1))  # (B, h, T, C)
+    weight = attention.v_proj.weight.view(attention.num_heads, -1, cells.shape[-1])
+    found = (met @ weight.transpose(1, 2)).transpose(1, 2).flatten(2)
+    return attention.out_proj(found + attention.v_proj.bias)
+
+
+def _to_tokens(
+    layer: TwoWayAttentionBlock,
+    asked: Tensor,
+    queries: Tensor,
+    side: ImageSide,
+    cells: Tensor | None,
+    placed: Tensor | None,
+) -> Tensor:
+    """Cells attend to tokens: the layer's new cells (B, N, C)."""
+    attention = layer.cross_attn_image_to_token
+    k = attention.k_proj(asked) * _scale(attention)
+    values = _fold(attention.v_proj(queries), attention.out_proj.weight.t(), attention)
+    # a head's weights sum to 1, so what is added to all values of one head is added once
+    values[:, : asked.shape[1]] += attention.out_proj.bias
+    heads = _in_heads(k, attention)  # (B, h, T, c)
+    if cells is None:
+        weights = torch.stack([one @ side.queries.transpose(1, 2) for one in heads])
+        cells = side.cells.expand(len(asked), -1, -1)
+    else:
+        bias = heads @ attention.q_proj.bias.view(attention.num_heads, -1, 1)  # (B, h, T, 1)
+        folded = _fold(k, attention.q_proj.weight, attention)
+        weights = torch.baddbmm(bias.flatten(1, 2), folded, placed.transpose(1, 2))
+        weights = weights.view(*bias.shape[:3], -1)
+    weights = torch.softmax(weights, dim=2).flatten(1, 2)
+    return layer.norm4(torch.baddbmm(cells, weights.transpose(1, 2), values))
+
+
+def _as_product(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
+    """A transposed convolution of stride and kernel 2 as matrix (in, 4 * out) and bias (4 * out)."""
+    matrix = convolution.weight.permute(0, 2, 3, 1).flatten(1)
+    return matrix.contiguous(), convolution.bias.repeat(4)

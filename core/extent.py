@@ -1,0 +1,35 @@
+"""The extent that was asked for, on the raster."""
+
+from __future__ import annotations
+
+import numpy as np
+import shapely
+
+from .errors import InputError
+from .raster import Raster
+
+
+def asked_extent(extent_map: list[float] | None, raster: Raster) -> shapely.Polygon:
+    """The part of the asked extent that lies on the raster, in map coordinates.
+
+    Parameters
+    ----------
+    extent_map : list of float, optional
+        xmin, ymin, xmax, ymax in the raster's CRS; None: the whole raster.
+
+    Raises
+    ------
+    InputError
+        Where it is no extent, or none of the raster lies in it.
+    """
+    if extent_map is None:
+        return shapely.box(*raster.bounds_map)
+    if len(extent_map) != 4 or not np.isfinite(extent_map).all():
+        raise InputError("The extent must be four numbers: XMIN YMIN XMAX YMAX.")
+    xmin, ymin, xmax, ymax = extent_map
+    if xmin >= xmax or ymin >= ymax:
+        raise InputError("The extent is empty. Give it as XMIN YMIN XMAX YMAX, in the raster's CRS.")
+    extent = shapely.box(xmin, ymin, xmax, ymax).intersection(shapely.box(*raster.bounds_map))
+    if extent.area == 0:
+        raise InputError(f"The extent lies outside the raster {raster.path}. Zoom to the raster first.")
+    return extent

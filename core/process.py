@@ -1,0 +1,69 @@
+"""What a process of the engine sets for itself before the large libraries are loaded: memory and threads."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+
+# glibc's mallopt(3). By its defaults every large array is mapped, zeroed page by page and given back:
+# a third of the published encoder's time. Kept in the heap, the next array takes the last one's place.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+MOST = 2**31 - 1  # bytes, as much as mallopt takes: more than the engine ever frees at once
+OWN_SETTINGS = "MALLOC_"  # a user who sets glibc's variables knows what for
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # a container's share of the processor, as Linux has it
+
+
+def prepare() -> None:
+    """Set what has to be set before torch is imported; called once, at the start of a command."""
+    keep_memory()
+    cap_threads()
+
+
+def keep_memory() -> bool:
+    """Let the process reuse the memory of large arrays; False where that can't be set."""
+    libc = _glibc()
+    if libc is None or any(name.startswith(OWN_SETTINGS) for name in os.environ):
+        return False
+    return bool(libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, MOST))
+
+
+def give_memory_back() -> None:
+    """Return to the system what is free: between two jobs an engine may idle for hours."""
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
+
+
+def cap_threads(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Ask for no more threads than there are cores for this process; threads without a core only spin.
+
+    The libraries see the machine's cores. Where this process has fewer, by its
+    affinity or a container's quota, they are told, unless the user told them.
+    """
+    cores = cores_allowed()
+    if cores < (os.cpu_count() or 1):
+        environ.setdefault("OMP_NUM_THREADS", str(cores))
+
+
+def cores_allowed(quota: Path = QUOTA) -> int:
+    """How many cores this process may use, at least 1."""
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    try:
+        most, period = quota.read_text().split()
+        cores = min(cores, math.ceil(int(most) / int(period)))
+    except (OSError, ValueError):  # not Linux, or "max": no quota
+        return max(cores, 1)
+    return max(cores, 1)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "gnu_get_libc_version") else None  # other C libraries know other settings

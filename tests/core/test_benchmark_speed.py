@@ -1,0 +1,124 @@
+"""The measurement of speed: its arithmetic, its sides, and the raster that it makes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import speed, speed_sides
+from benchmarks.synthetic import RESOLUTION, write_raster
+from core.canvas import crop_side
+from core.example import read_example
+from core.grid import Grid
+from core.raster import Raster
+
+
+class Told:
+    """Stands for the sides' processes: fixed seconds and memory, logits that differ by a known amount."""
+
+    seconds_and_peak = {  # noqa: RUF012  never changed
+        ("published", "column"): (30.0, 20.0, 4e9),
+        ("published", "halves"): (30.0, 10.0, 4e9),
+        ("ours", "vit_b"): (15.0, 5.0, 1e9),
+        ("ours", "mobile_sam"): (1.0, 4.0, 1e9),
+    }
+
+    def __init__(self, threads):
+        self.asked = []
+
+    in_turn = speed.Sides.in_turn
+
+    def run(self, side, **options):
+        self.asked.append((side, options))
+        if side == "automatic":
+            return {"seconds": {"whole": 300.0}, "area_m2": 200.0}
+        if side == "end_to_end":
+            tiles = 100 if "town" not in options.get("raster", "town") else 9
+            return {
+                "seconds": {"encode": 2.0, "decode": 6.0, "whole": 10.0},
+                "peak": 1.2e9,
+                "tiles": tiles,
+                "canvases": 4 * tiles,
+                "area_m2": 900.0,
+                "resolution": 0.2,
+            }
+        which = options["layout"] if side == "published" else options.get("model", "vit_b")
+        encode, decode, peak = self.seconds_and_peak[side, which]
+        slow = 10.0 if len(self.asked) == 1 else 0.0  # one bad run, which a median must not see
+        if "drawn" in options:
+            decode /= 2
+        if options.get("save"):
+            np.save(options["save"], np.full((2, 2), 0.5 if side == "ours" else 0.25))
+        return {
+            "seconds": {"encode": encode + slow, "decode": decode},
+            "peak": peak,
+            "area_m2": 200.0 if options["layout"] == "column" else 50.0,
+            "logits_span": 1.0,
+        }
+
+
+def figures(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(speed, "Sides", Told)
+    assert speed.main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_ratios_are_of_medians_and_the_right_way_up(monkeypatch, capsys):
+    result = figures(monkeypatch, capsys, "--only", "a", "b", "c", "--repeats", "3")
+    assert list(result) == ["a", "b", "c"]
+    a, b, c = result.values()
+    assert a["time_ratio"] == pytest.approx(50 / 20) and a["memory_ratio"] == pytest.approx(1 / 4)
+    assert a["encoder_ratio"] == 2 and a["decoder_ratio"] == 4 and a["logit_difference"] == 0.25
+    assert a["kept_time_ratio"] == pytest.approx(50 / 17.5, rel=1e-3)
+    assert b["area_ratio"] == 4 and b["area_time_ratio"] == pytest.approx((40 / 50) / (20 / 200))
+    assert c["canvas_ratio"] == 4 and c["encoder_ratio"] == 15
+    assert c["kept_canvas_ratio"] == pytest.approx(17.5 / 3, rel=1e-3)
+
+
+def test_only_what_is_asked_for_is_run(monkeypatch, capsys):
+    assert list(figures(monkeypatch, capsys, "--only", "b", "--repeats", "1")) == ["b"]
+
+
+def test_end_to_end_is_set_against_the_same_area(monkeypatch, capsys):
+    result = figures(monkeypatch, capsys, "--only", "d", "--repeats", "1")["d"]
+    assert result["automatic_ratio"] == pytest.approx(300 / 200 * 900 / 10)
+    assert result["encoding_ratio"] == 5 and result["other_share"] == pytest.approx(0.2)
+
+
+def test_the_raster_takes_as_many_tiles_as_asked_and_shows_its_example(tmp_path):
+    path, example_path = write_raster(tmp_path, 3, 2)
+    with Raster(str(path)) as raster:
+        assert min(raster.metres_per_pixel) == pytest.approx(RESOLUTION, rel=1e-3)
+        example = read_example(example_path, raster)
+        longer = example.longer_side_m / RESOLUTION
+        tiles = list(Grid(raster.width, raster.height, crop_side(longer), longer).tiles())
+        assert len(tiles) == 6
+        bright = raster.read(0, 0, 1024, 1024, RESOLUTION)[0][..., 0] > 150
+    left, top, right, bottom = (round(edge) for edge in example.polygons_px[0].bounds)
+    assert bright[top:bottom, left:right].all()
+    assert not bright[top - 8 : top, left:right].any() and bright[:, right + 100 :].any()
+
+
+def test_both_layouts_show_the_same_ground_at_the_same_resolution():
+    (column, area), (halves, area_halves) = (speed_sides._canvas(layout) for layout in ("column", "halves"))
+    assert column.image.shape == (1024, 1024, 3) and halves.image.shape == (512, 1024, 3)
+    assert halves.query.sum() == 512 * 512
+    assert area / area_halves == pytest.approx(column.query.sum() / halves.query.sum())
+    ours, again = (speed_sides._prompts(column, 4) for _ in range(2))
+    np.testing.assert_array_equal(ours.points_canvas, again.points_canvas)
+
+
+@pytest.mark.slow
+def test_a_side_is_a_process_that_tells_its_time_and_memory(tmp_path):
+    raster, example = write_raster(tmp_path, 1, 1)
+    told = speed.Sides(1).run(
+        "end_to_end",
+        raster=str(raster),
+        example=str(example),
+        runs=2,
+        strategy="random-point",
+        resolution=RESOLUTION,
+    )
+    seconds = told["seconds"]
+    assert told["tiles"] == 1 and 2e8 < told["peak"] < 1.6e10
+    assert 0 < seconds["encode"] + seconds["decode"] < seconds["whole"]

@@ -1,0 +1,92 @@
+"""What a process of the engine sets for itself: the memory that it keeps, the threads that it asks for."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core import process
+
+ROOT = Path(__file__).resolve().parents[2]
+ON_GLIBC = process._glibc() is not None
+
+# Fills and frees an array of 64 MB ten times; prints how many pages the system had to bring.
+FAULTS = """
+import resource, sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from core import process
+if sys.argv[2] == "prepared":
+    process.prepare()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+np.ones(2**23)
+before = faults()
+for _ in range(10):
+    np.ones(2**23)
+brought = faults() - before
+resident = int(open("/proc/self/statm").read().split()[1])
+process.give_memory_back()
+print(brought, resident - int(open("/proc/self/statm").read().split()[1]))
+"""
+PAGES = 2**26 // 4096  # of the array
+
+
+def run(how, **variables):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    command = [sys.executable, "-I", "-c", FAULTS, str(ROOT), how]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=clean | variables)
+    assert done.returncode == 0, done.stderr
+    return [int(figure) for figure in done.stdout.split()]
+
+
+@pytest.mark.skipif(not ON_GLIBC, reason="glibc's settings")
+def test_a_prepared_process_takes_an_arrays_memory_for_the_next_one():
+    by_default, _ = run("plain")
+    prepared, returned = run("prepared")
+    assert by_default > 100  # huge pages make it few, but every array brings its own
+    assert prepared < by_default / 10
+    assert returned > 0.9 * PAGES  # between two jobs the system has it again
+
+
+@pytest.mark.skipif(not ON_GLIBC, reason="glibc's settings")
+def test_the_users_own_settings_are_left_alone():
+    kept, _ = run("prepared", MALLOC_MMAP_THRESHOLD_="65536")
+    assert kept > 100
+
+
+@pytest.mark.parametrize(
+    ("text", "most"), [("150000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", None), (None, None)]
+)
+def test_a_containers_quota_is_no_more_cores_than_it_is(tmp_path, monkeypatch, text, most):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
+    if text is not None:
+        (tmp_path / "cpu.max").write_text(text)
+    assert process.cores_allowed(tmp_path / "cpu.max") == (most or 12)
+
+
+def test_threads_are_capped_where_the_process_has_fewer_cores_and_the_user_said_nothing(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    for allowed, given, expected in (
+        (4, {}, {"OMP_NUM_THREADS": "4"}),
+        (4, {"OMP_NUM_THREADS": "2"}, {"OMP_NUM_THREADS": "2"}),
+        (16, {}, {}),  # torch knows best how many of the machine's it can use
+    ):
+        monkeypatch.setattr(process, "cores_allowed", lambda allowed=allowed: allowed)
+        process.cap_threads(given)
+        assert given == expected
+
+
+def test_torch_follows():
+    code = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); os.cpu_count = lambda: 64; "
+        "from core import process; process.cores_allowed = lambda: 1; process.prepare(); "
+        "import torch; print(torch.get_num_threads())"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code, str(ROOT)], capture_output=True, text=True, timeout=120, env=clean
+    )
+    assert done.stdout.strip() == "1", done.stderr

@@ -1,0 +1,200 @@
+"""``exemplar:edges``: the outlines of everything on an image, without an example."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingLayerPostProcessorInterface,
+    QgsProcessingOutputNumber,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSink,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterDestination,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+)
+
+from ...core.protocol import EdgesRequest
+from .. import layers
+from ..texts import tr
+from . import inputs
+from .algorithm import INPUT_PROBLEMS, EngineAlgorithm, default_of, ended_early, telling
+
+LINES = QgsProcessing.SourceType.TypeVectorLine
+_DOUBLE = QgsProcessingParameterNumber.Type.Double
+
+
+class EdgesStyle(QgsProcessingLayerPostProcessorInterface):
+    """Shows the edges over the image instead of in its place; QGIS calls it on the main thread."""
+
+    # QGIS keeps the C++ half alone, and without the Python half nothing is styled, without a word.
+    _kept: ClassVar[list[EdgesStyle]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept.append(self)
+
+    def postProcessLayer(self, layer, _context, _feedback) -> None:
+        layers.style(layer, "edges")
+
+
+class EdgesAlgorithm(EngineAlgorithm):
+    """Finds the edges of everything."""
+
+    def name(self) -> str:
+        return "edges"
+
+    def displayName(self) -> str:
+        return tr("Find all edges")
+
+    def shortDescription(self) -> str:
+        return tr(
+            "The outlines of everything on an aerial image, as a raster and as lines; no example needed."
+        )
+
+    def tags(self) -> list[str]:
+        return tr(
+            "edges,outlines,boundaries,contours,edge detection,zero-shot,segment anything,sam,canny,sobel,"
+            "aerial,orthophoto"
+        ).split(",")
+
+    def initAlgorithm(self, _config: dict[str, Any] | None = None) -> None:
+        self.add(
+            QgsProcessingParameterRasterLayer("RASTER", tr("Image")),
+            tr(
+                "An aerial image that is a file on this computer's disk. The bands that the layer shows as "
+                "red, green and blue are used."
+            ),
+        )
+        self.add(
+            QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
+            tr("The part of the image to look at, in any CRS; by default all of it."),
+        )
+        self._add_advanced()
+        self.add(
+            QgsProcessingParameterRasterDestination("OUTPUT", tr("Edges")),
+            tr(
+                "A GeoTIFF with the strength of each edge, 0 to 1, one pixel wide; 0 between the edges, "
+                "−1 (no data) where the image has no data."
+            ),
+        )
+        self.add(
+            QgsProcessingParameterFeatureSink(
+                "LINES", tr("Edges as lines"), LINES, None, optional=True, createByDefault=False
+            ),
+            tr("The edges as lines, each with its mean strength and its length in true metres."),
+        )
+        self.addOutput(QgsProcessingOutputNumber("COUNT", tr("Number of lines")))
+
+    def _add_advanced(self) -> None:
+        for name, title, default, least, most, text in (
+            ("RESOLUTION", tr("Resolution (metres per pixel)"), None, 0.001, 1000.0,
+             tr("Working resolution, which is the edges' too; by default the image's own. One tile is 1024 "
+                "pixels wide and gets 256 prompts: a coarser one is faster and sees larger things.")),
+            ("MIN_STRENGTH", tr("Least strength of a line"), EdgesRequest.min_strength, 0.0, 1.0,
+             tr("Weaker edges become no lines; the raster holds them all.")),
+        ):  # fmt: skip
+            number = QgsProcessingParameterNumber(
+                name, title, _DOUBLE, default, optional=default is None, minValue=least, maxValue=most
+            )
+            self.add(number, text, advanced=True)
+        self.add(
+            QgsProcessingParameterString("MODEL", tr("Model"), optional=True),
+            tr(
+                "The network. Empty: the engine's default. For a name that it does not know, it lists those "
+                "it does."
+            ),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterFile("CHECKPOINT", tr("Checkpoint"), optional=True),
+            tr("A file with weights of your own for the model."),
+            advanced=True,
+        )
+
+    # -- before the run ---------------------------------------------------------------------------
+
+    def checkParameterValues(
+        self, parameters: dict[str, Any], context: QgsProcessingContext
+    ) -> tuple[bool, str]:
+        """Tell what is wrong with the inputs before anything is started."""
+        fine, problem = super().checkParameterValues(parameters, context)
+        if fine:
+            try:
+                self._read(parameters, context)
+            except INPUT_PROBLEMS as error:
+                return False, str(error)
+        return fine, problem
+
+    def prepareAlgorithm(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, _feedback: QgsProcessingFeedback
+    ) -> bool:
+        try:
+            self._request = self._read(parameters, context)
+        except INPUT_PROBLEMS as error:  # in a model nobody has checked the values before
+            raise QgsProcessingException(str(error)) from error
+        self._crs = self.parameterAsRasterLayer(parameters, "RASTER", context).crs()
+        return True
+
+    def _read(self, parameters: dict[str, Any], context: QgsProcessingContext) -> EdgesRequest:
+        """The request without its files."""
+        raster = self.parameterAsRasterLayer(parameters, "RASTER", context)
+        path = inputs.raster_path(raster)
+        resolution = parameters.get("RESOLUTION")
+        return EdgesRequest(
+            raster=path,
+            output="",
+            extent=inputs.extent_on_raster(
+                self.parameterAsExtent(parameters, "EXTENT", context),
+                self.parameterAsExtentCrs(parameters, "EXTENT", context),
+                raster,
+                context.transformContext(),
+            ),
+            bands=layers.shown_bands(raster),
+            model=self.parameterAsString(parameters, "MODEL", context).strip(),
+            checkpoint=inputs.absolute(self.parameterAsFile(parameters, "CHECKPOINT", context)) or None,
+            resolution=None
+            if resolution in (None, "")
+            else self.parameterAsDouble(parameters, "RESOLUTION", context),
+            min_strength=self.parameterAsDouble(parameters, "MIN_STRENGTH", context),
+        )
+
+    # -- the run ----------------------------------------------------------------------------------
+
+    def processAlgorithm(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> dict[str, Any]:
+        request = self._request
+        output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
+        request.output = inputs.absolute_output(output)
+        with_lines = parameters.get("LINES") not in (None, "")
+        with self.job_folder() as folder:
+            request.lines = str(folder / "lines.gpkg") if with_lines else None
+            result = self._find(request, feedback)
+            if result is None:
+                return ended_early(feedback)
+            lines = (
+                self.copied(request.lines, "LINES", parameters, context, self._crs) if with_lines else None
+            )
+        feedback.pushInfo(tr("Done in {seconds:.1f} s, at {resolution:.2f} m per pixel.").format(**result))
+        if context.willLoadLayerOnCompletion(output):
+            context.layerToLoadOnCompletionDetails(output).setPostProcessor(EdgesStyle())
+        results = {"OUTPUT": output, "COUNT": result["count"]}
+        return {**results, "LINES": lines} if with_lines else results
+
+    def _find(self, request: EdgesRequest, feedback: QgsProcessingFeedback) -> dict[str, Any] | None:
+        with self.engine(feedback) as engine:
+            hello = engine.hello(feedback.isCanceled)
+            if hello is None:
+                return None
+            request.model = request.model or default_of(hello["models"])
+            feedback.pushInfo(
+                tr("Model {model}, on {device}.").format(model=request.model, device=hello.get("device", "?"))
+            )
+            return engine.edges(request, telling(feedback), feedback.isCanceled)
