@@ -17,6 +17,7 @@ from torch.nn import functional as F
 CANVAS = 1024  # pixels, the side of the square that SAM sees
 STRIDE = 16  # canvas pixels per embedding cell
 WIDTH = 128  # channels of the embedding, and of every prompt token
+PIXEL_MEAN, PIXEL_STD = 127.0, 128.0  # of EfficientNet-Lite, instead of SAM's
 FOURIER_SCALE = 4.0  # published SAM: 1; finer position codes localise sooner in short trainings
 
 
@@ -34,7 +35,7 @@ class ContextBlock(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    """Image encoder: MobileNetV4's four feature maps fused at stride 16.
+    """Image encoder: EfficientNet-Lite0's feature maps fused at stride 16.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ class ConvEncoder(nn.Module):
     def __init__(self, img_size: int = CANVAS, width: int = WIDTH):
         super().__init__()
         self.img_size = img_size  # read by Sam.preprocess and SamPredictor
-        self.backbone = timm.create_model("mobilenetv4_conv_small", pretrained=False, features_only=True)
+        self.backbone = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True)
         _, c4, c8, c16, c32 = self.backbone.feature_info.channels()
         # Stride 4 and 8 are folded down rather than dropped: a vehicle's outline lives there.
         self.from_4 = nn.Conv2d(c4, width, 4, stride=4)
@@ -160,6 +161,8 @@ def build_embedded() -> Sam:
             iou_head_depth=3,
             iou_head_hidden_dim=128,
         ),
+        pixel_mean=[PIXEL_MEAN] * 3,
+        pixel_std=[PIXEL_STD] * 3,
     )
     sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.mul_(FOURIER_SCALE)
     return sam.eval()

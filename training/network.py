@@ -49,6 +49,20 @@ class Trainee(nn.Module):
         # depthwise convolutions are a quarter faster this way on a processor
         self.sam.image_encoder.to(memory_format=torch.channels_last)
         self.head = SemanticHead()
+        for module in self.stem():
+            module.requires_grad_(False)
+
+    def stem(self) -> list[nn.Module]:
+        """The backbone's first layers: costly at their size, and general enough as they come."""
+        backbone = self.sam.image_encoder.backbone
+        return [backbone.conv_stem, backbone.bn1, *backbone.blocks[:2]]
+
+    def train(self, mode: bool = True) -> Trainee:
+        """As ever, but the stem stays as it came, its statistics too."""
+        super().train(mode)
+        for module in self.stem():
+            module.eval()
+        return self
 
     def freeze_batch_statistics(self) -> None:
         """Training mode, but batch norms keep their running statistics: batches are one canvas here."""

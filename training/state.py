@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +21,26 @@ class State:
     ----------
     seed : int
         Seeds weights and draws.
+    starts : sequence of dict, optional
+        State dicts of the SAM to begin with, the later over the earlier; taken
+        where name and shape fit.
     """
 
-    def __init__(self, seed: int = 0):
+    def __init__(self, seed: int = 0, starts: Sequence[dict[str, Tensor]] = ()):
         torch.manual_seed(seed)
         self.model = Trainee()
+        for start in starts:
+            self._begin_with(start)
         self.rng = np.random.default_rng(seed)
         self.step = 0
         self.elapsed_s = 0.0
         self.ema: dict[str, Tensor] = self._weights()
         self.optimizer = make_optimizer(self.model)
+
+    def _begin_with(self, start: dict[str, Tensor]) -> None:
+        own = self.model.sam.state_dict()
+        fitting = {name: v for name, v in start.items() if name in own and own[name].shape == v.shape}
+        self.model.sam.load_state_dict(own | fitting)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.model.sam.state_dict().items()}
@@ -84,12 +95,15 @@ class State:
 
 
 def make_optimizer(model: Trainee) -> torch.optim.AdamW:
-    """AdamW; the encoder, which had its own stage, goes slower (``pace``)."""
-    encoder = list(model.sam.image_encoder.parameters())
+    """AdamW; what comes trained goes slower (``pace``)."""
+    backbone = list(model.sam.image_encoder.backbone.parameters())
+    known = {id(parameter) for parameter in backbone}
+    encoder = [p for p in model.sam.image_encoder.parameters() if id(p) not in known]
     decoder = list(model.sam.prompt_encoder.parameters()) + list(model.sam.mask_decoder.parameters())
     return torch.optim.AdamW(
         [
-            {"params": encoder, "pace": 0.5, "weight_decay": 0.02},
+            {"params": backbone, "pace": 0.3, "weight_decay": 0.02},
+            {"params": encoder, "pace": 0.7, "weight_decay": 0.02},
             {"params": decoder, "pace": 1.0, "weight_decay": 0.01},
             {"params": list(model.head.parameters()), "pace": 1.0, "weight_decay": 0.01},
         ],

@@ -21,8 +21,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from training import cache
+from training.backbone import backbone_weights
 from training.plates import REAL_DATA
 from training.pseudo import load_pseudo
 from training.state import State
@@ -102,10 +104,20 @@ def rate_now(state: State, arguments: argparse.Namespace, stage_start: int) -> f
     return learning_rate(base, state.step - stage_start, share)
 
 
+def begin(arguments: argparse.Namespace) -> State:
+    """A new state, from general weights of the backbone and from an earlier model where they are given."""
+    starts = []
+    if arguments.backbone:
+        starts.append(backbone_weights(arguments.backbone))
+    if arguments.start:
+        starts.append({name: value.float() for name, value in load_file(arguments.start).items()})
+    return State(arguments.seed, starts)
+
+
 def train(arguments: argparse.Namespace) -> State:
     """Train until the time is used up; gives the final state."""
     checkpoint = arguments.run / "last.pt"
-    state = State.load(checkpoint) if checkpoint.exists() else State(arguments.seed)
+    state = State.load(checkpoint) if checkpoint.exists() else begin(arguments)
     pseudo = [] if arguments.pseudo is None else load_pseudo(arguments.pseudo, arguments.real)
     data = Data.open(arguments.scenes, arguments.real, pseudo)
     held_out = validation_set(arguments.scenes, arguments.real)
@@ -148,6 +160,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--pseudo", type=Path, help="folder with pseudo-masks for the tiles that have boxes only"
     )
+    options.add_argument("--backbone", type=Path, help="EfficientNet-Lite0 as published (see sources.md)")
+    options.add_argument("--start", type=Path, help="model file to begin with, where it fits")
     options.add_argument("--minutes", type=float, default=100)
     options.add_argument("--schedule-minutes", type=float, help="where the rate reaches zero, if later")
     options.add_argument("--steps", type=float, default=math.inf, help="stop at this step, if the time lasts")

@@ -36,7 +36,7 @@ def scenes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plate():
-    scene = make_scene(4, 512, gsd_m=0.15)
+    scene = make_scene(6, 512, gsd_m=0.15)
     return Plate(scene.image, scene.instances, scene.kinds, (BUILDING, VEHICLE))
 
 

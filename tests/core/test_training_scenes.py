@@ -37,7 +37,7 @@ def test_every_instance_has_a_kind(seed):
 
 
 def test_vehicles_have_the_size_of_vehicles():
-    scene = make_scene(4, 512, gsd_m=0.15)
+    scene = make_scene(6, 512, gsd_m=0.15)
     areas = np.bincount(scene.instances.ravel(), minlength=len(scene.kinds)) * 0.15**2
     vehicles = areas[(scene.kinds == VEHICLE) & (areas > 0)]
     assert len(vehicles) > 5

@@ -1,0 +1,90 @@
+# ruff: noqa: E402 (OpenCV is not part of the plugin: without it these tests are skipped)
+"""What a training begins with: general weights, an earlier model, and colours of other places."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+torch = pytest.importorskip("torch")
+import timm
+
+from training.backbone import NAME, PREFIX, backbone_weights
+from training.network import Trainee
+from training.plates import Plate
+from training.state import State
+from training.steps import NAMES
+from training.styles import restyle, style_of, styles_of
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A file as the backbone is published: the same tensors in the same order, under other names."""
+    torch.manual_seed(3)
+    state = timm.create_model(NAME, pretrained=False).state_dict()
+    path = tmp_path_factory.mktemp("weights") / "lite0.pth"
+    torch.save(
+        {f"_{number}_{name.split('.')[-1]}": value for number, (name, value) in enumerate(state.items())},
+        path,
+    )
+    return path
+
+
+def test_the_backbone_begins_with_the_published_weights(published):
+    weights = backbone_weights(published)
+    state = State(0, [weights])
+    own = state.model.sam.state_dict()
+    taken = [name for name in weights if name in own]
+    assert len(taken) > 200 and all(torch.equal(own[name], weights[name]) for name in taken)
+    learned = [name for name in own if name.startswith(PREFIX) and not name.endswith("num_batches_tracked")]
+    assert set(learned) <= set(taken)
+    assert all(torch.equal(state.ema[name], own[name]) for name in own)  # the average begins there too
+
+
+def test_another_network_is_no_backbone(tmp_path):
+    path = tmp_path / "other.pth"
+    torch.save(timm.create_model("resnet18", pretrained=False).state_dict(), path)
+    with pytest.raises(ValueError, match="does not hold EfficientNet-Lite0"):
+        backbone_weights(path)
+
+
+def test_an_earlier_model_is_taken_where_it_fits():
+    earlier = State(1).model.sam.state_dict()
+    torn = {name: value for name, value in earlier.items() if "mask_decoder" in name}
+    torn["image_encoder.neck.0.weight"] = torch.zeros(3, 3)  # of another shape
+    own = State(2, [torn]).model.sam.state_dict()
+    plain = State(2).model.sam.state_dict()
+    assert all(torch.equal(own[name], earlier[name]) for name in torn if "mask_decoder" in name)
+    assert torch.equal(own["image_encoder.neck.0.weight"], plain["image_encoder.neck.0.weight"])
+
+
+def test_the_stem_stays_as_it_came():
+    model = Trainee().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    features = model.encode([np.full((64, 64, 3), 90, np.uint8)] * 2)
+    features.square().mean().backward()
+    torch.optim.SGD([p for p in model.parameters() if p.grad is not None], 0.1).step()
+    after = model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    stem = tuple("sam." + PREFIX + part for part in ("conv_stem.", "bn1.", "blocks.0.", "blocks.1."))
+    assert changed and not [name for name in changed if name.startswith(stem)]
+    assert any(name.startswith(f"sam.{PREFIX}blocks.3.") and "running_mean" in name for name in changed)
+
+
+def plate_of(mean, spread, seed):
+    noise = np.random.default_rng(seed).normal(mean, spread, (600, 600, 3))
+    instances = np.zeros((600, 600), np.int32)
+    image = np.clip(noise, 0, 255).astype(np.uint8)
+    return Plate(image, instances, np.zeros(1, np.uint8), tuple(NAMES))
+
+
+def test_a_picture_takes_on_another_places_colours():
+    plate, place = plate_of((90, 110, 100), 25, 0), plate_of((140, 120, 95), 32, 1)
+    style = styles_of([place])[0]
+    there = style_of(restyle(plate, style, 1.0).image)
+    np.testing.assert_allclose(there.mean, style.mean, atol=1.5)
+    np.testing.assert_allclose(there.spread, style.spread, atol=1.5)
+    assert np.array_equal(restyle(plate, style, 0.0).image, plate.image)
+    halfway = style_of(restyle(plate, style, 0.5).image).mean
+    np.testing.assert_allclose(halfway, (style_of(plate.image).mean + style.mean) / 2, atol=1.5)
