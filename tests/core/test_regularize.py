@@ -94,10 +94,10 @@ def test_whatever_comes_out_is_valid_right_angled_and_within_the_bound(case):
 
 @settings(max_examples=25, deadline=None)
 @given(masks)
-def test_a_second_time_changes_next_to_nothing(case):
+def test_a_second_time_changes_no_more_than_the_bound_allows(case):
+    # Not nothing: a shape of many corners may be drawn with fewer now that it is the measure itself.
     once = right_angled(*case)
-    twice = right_angled(once, once)
-    assert iou(once, twice) > 0.97
+    assert iou(once, right_angled(once, once)) >= LEAST_IOU - 1e-9
 
 
 @settings(max_examples=25, deadline=None)
