@@ -27,7 +27,9 @@ from .sam import LOGIT_STRIDE, Embedding, Segmenter
 SPACING = 0.4  # between clicks, as a share of the side of a square of the example's area
 LEAST_SPACING = 10.0  # canvas pixels: closer clicks give the same masks
 LEAST_DEPTH = 3.0  # canvas pixels between a click and the patch's border, where there is room
-APART = 0.5  # mean mutual probability below which groups of clicks are different objects
+# Mean mutual probability below which groups of clicks are different objects. Low, since a click on a large
+# roof is often answered with a part of it.
+APART = 0.1
 SIZE_SPREAD = 1.2  # of the logarithm of area, mask against example: how much other sizes are doubted
 SMALLEST = 0.04  # of the example's area: smaller parts go to their neighbour
 
