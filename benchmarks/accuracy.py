@@ -20,7 +20,6 @@ One JSON object is printed:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -32,6 +31,7 @@ import numpy as np
 
 from benchmarks.baselines import BASELINES, TRIVIAL
 from benchmarks.cases import Case, draw_cases, read_place
+from benchmarks.command import print_measured
 from benchmarks.figures import paired_difference, spread
 from benchmarks.pictures import draw_case
 from benchmarks.tiles import Search
@@ -230,20 +230,10 @@ def run(options: argparse.Namespace) -> dict:
     return result
 
 
-def print_result(result: dict, one_line: bool) -> None:
-    """Print the object, on one line or indented."""
-    print(json.dumps(result) if one_line else json.dumps(result, indent=2))
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Print one JSON object; 2 for wrong use or bad input."""
     options = parser().parse_args(arguments)
-    try:
-        print_result(run(options), options.json)
-    except ExemplarError as error:
-        print(f"benchmarks.accuracy: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return print_measured("benchmarks.accuracy", lambda: run(options), options.json)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ Each with ods, ois, and precision, recall and threshold at the ods.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 
@@ -34,8 +33,9 @@ import numpy as np
 from scipy import ndimage
 
 from benchmarks.boundaries import counts, f_measure, true_boundaries
+from benchmarks.command import print_measured
 from core.edges import edge_strength, normalised, thinned
-from core.errors import ExemplarError, InputError
+from core.errors import InputError
 from core.sam import Segmenter
 from training.scenes import Scene, make_scene
 
@@ -144,13 +144,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Print one JSON object; 2 for wrong use or bad input."""
     options = parser().parse_args(arguments)
-    try:
-        result = run(options)
-    except ExemplarError as error:
-        print(f"benchmarks.edges: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(result) if options.json else json.dumps(result, indent=2))
-    return 0
+    return print_measured("benchmarks.edges", lambda: run(options), options.json)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ One JSON object is printed:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 import numpy as np
@@ -28,6 +27,7 @@ from shapely.affinity import affine_transform
 
 from benchmarks.cases import Place, read_place
 from benchmarks.clicks import box, click, cut_view
+from benchmarks.command import print_measured
 from benchmarks.figures import rank_correlation
 from core.errors import ExemplarError
 from core.evaluate import read_polygons
@@ -153,13 +153,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Print one JSON object; 2 for wrong use or bad input."""
     options = parser().parse_args(arguments)
-    try:
-        result = run(options)
-    except ExemplarError as error:
-        print(f"benchmarks.model: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(result) if options.json else json.dumps(result, indent=2))
-    return 0
+    return print_measured("benchmarks.model", lambda: run(options), options.json)
 
 
 if __name__ == "__main__":

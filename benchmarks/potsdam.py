@@ -42,12 +42,13 @@ from rasterio.features import shapes
 from shapely import Polygon
 from shapely.affinity import affine_transform
 
-from benchmarks.accuracy import Users, add_common, measure, print_result
+from benchmarks.accuracy import Users, add_common, measure
 from benchmarks.cases import Case, Place, draw_cases
+from benchmarks.command import print_measured
 from benchmarks.layouts import Lecture
 from benchmarks.tiles import Search, voting
 from core import output
-from core.errors import ExemplarError, InputError
+from core.errors import InputError
 from core.example import read_example, working_resolution
 from core.pipeline import MIN_SCORE
 from core.prompts import STRATEGIES
@@ -186,14 +187,13 @@ def main(arguments: list[str] | None = None) -> int:
     add_common(parser)
     parser.set_defaults(strategies=list(LECTURE), examples=1)
     options = parser.parse_args(arguments)
-    try:
+
+    def measured() -> dict:
         if not 0 < options.part <= 1:
             raise InputError("--part must be above 0 and at most 1.")
-        print_result(run(options), options.json)
-    except ExemplarError as error:
-        print(f"benchmarks.potsdam: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return run(options)
+
+    return print_measured("benchmarks.potsdam", measured, options.json)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from . import __version__, model_commands, process
 from .errors import CancelledError, ExemplarError
+from .progress import write_progress
 from .protocol import DetectRequest, EdgesRequest, EvaluateRequest
 
 
@@ -29,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--example-raster", help="the image that the example is on (default: --raster)")
     detect.add_argument("--extent", nargs=4, type=float, metavar=("XMIN", "YMIN", "XMAX", "YMAX"))
     detect.add_argument("--target", default="building", help="building, vehicle or other")
-    detect.add_argument("--strategy", default="guided", help="see the command strategies")
+    detect.add_argument("--strategy", default=DetectRequest.strategy, help="see the command strategies")
     detect.add_argument("--model", default="embedded", help="see the command models list")
     detect.add_argument("--checkpoint", help="file with the model's weights")
     detect.add_argument("--bands", nargs="+", type=int, help="one or three band numbers, from 1")
@@ -87,14 +89,7 @@ def _fields(options: argparse.Namespace) -> dict:
 
 def _teller(options: argparse.Namespace) -> Callable[[float, str], None]:
     """What a job tells its progress to."""
-
-    def progress(fraction: float, message: str) -> None:
-        if options.progress == "text":
-            print(f"{fraction:4.0%} {message}", file=sys.stderr, flush=True)
-        elif options.progress == "json":
-            print(json.dumps({"fraction": fraction, "message": message}), file=sys.stderr, flush=True)
-
-    return progress
+    return partial(write_progress, options.progress)
 
 
 def _detect(options: argparse.Namespace) -> None:

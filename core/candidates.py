@@ -159,6 +159,8 @@ def known(vote: Vote, example: np.ndarray) -> Vote:
 
 def _smooth(mask: np.ndarray, radius: int) -> np.ndarray:
     """Open, then close with a disc: slivers and thin bridges go, small notches are filled."""
+    if radius == 0:
+        return mask
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     disc = x**2 + y**2 <= radius**2
     padded = np.pad(mask, radius + 1, mode="edge")  # else the tile's border would be eaten

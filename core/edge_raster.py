@@ -23,6 +23,7 @@ from shapely.affinity import affine_transform
 from . import edge_lines, output
 from .edges import HALO, Crests, crests, edge_strength
 from .errors import CancelledError, InputError
+from .example import MAX_ENLARGEMENT
 from .extent import asked_extent
 from .grid import Grid, Tile
 from .protocol import EdgesRequest
@@ -31,7 +32,6 @@ from .sam import Segmenter
 
 OVERLAP = 128  # canvas pixels in which two tiles fade into each other
 NODATA = -1.0  # in the file, where the raster has no data
-MOST_ENLARGED = 4  # times, as for detections
 BLOCK = 256  # pixels of the file's own tiles; strips end on them, so that each is packed once
 CHUNK = 4 * BLOCK  # columns thinned at once, so that memory does not grow with the extent's width
 
@@ -136,7 +136,7 @@ def _working_resolution(asked: float | None, raster: Raster) -> float:
         return own
     if not asked > 0 or not math.isfinite(asked):
         raise InputError("The working resolution must be a number of metres above 0.")
-    finest, coarsest = own / MOST_ENLARGED, min(raster.size_work(1.0, float))
+    finest, coarsest = own / MAX_ENLARGEMENT, min(raster.size_work(1.0, float))
     if asked < finest * (1 - 1e-9):
         raise InputError(
             f"{asked:g} m per pixel is far finer than the raster's own {own:.3g} m. "

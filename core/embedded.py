@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import timm
 import torch
-from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.modeling import PromptEncoder, Sam
 from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .heads import build_heads
 
 CANVAS = 1024  # pixels, the side of the square that SAM sees
 STRIDE = 16  # canvas pixels per embedding cell
@@ -145,22 +147,9 @@ class MappedPromptEncoder(PromptEncoder):
 
 def build_embedded() -> Sam:
     """Build the embedded model with random weights, in evaluation mode."""
-    side = CANVAS // STRIDE
     sam = Sam(
         image_encoder=ConvEncoder(),
-        prompt_encoder=MappedPromptEncoder(
-            embed_dim=WIDTH,
-            image_embedding_size=(side, side),
-            input_image_size=(CANVAS, CANVAS),
-            mask_in_chans=16,
-        ),
-        mask_decoder=MaskDecoder(
-            num_multimask_outputs=3,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=WIDTH, mlp_dim=512, num_heads=8),
-            transformer_dim=WIDTH,
-            iou_head_depth=3,
-            iou_head_hidden_dim=128,
-        ),
+        **build_heads(WIDTH, 4 * WIDTH, MappedPromptEncoder),
         pixel_mean=[PIXEL_MEAN] * 3,
         pixel_std=[PIXEL_STD] * 3,
     )

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 
-from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.modeling import Sam
 from segment_anything.modeling.common import LayerNorm2d
 from timm.models.tiny_vit import TinyVit
 from torch import Tensor, nn
 
+from .canvas import SIDE
+from .heads import build_heads
+
 NAME = "mobile_sam"  # in the catalogue
-CANVAS = 1024  # pixels, the side of the square that SAM sees
-STRIDE = 16  # canvas pixels per embedding cell
 WIDTH = 256  # channels of the embedding, and of every prompt token
 
 
@@ -31,7 +32,7 @@ class TinyVitEncoder(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.img_size = CANVAS  # read by Sam.preprocess and SamPredictor
+        self.img_size = SIDE  # read by Sam.preprocess and SamPredictor
         # The class, not timm's registry: other packages register their own networks under its names.
         whole = TinyVit(
             num_classes=0,
@@ -58,23 +59,7 @@ class TinyVitEncoder(nn.Module):
 
 def build_mobile_sam() -> Sam:
     """Build MobileSAM with random weights, in evaluation mode."""
-    side = CANVAS // STRIDE
-    return Sam(
-        image_encoder=TinyVitEncoder(),
-        prompt_encoder=PromptEncoder(
-            embed_dim=WIDTH,
-            image_embedding_size=(side, side),
-            input_image_size=(CANVAS, CANVAS),
-            mask_in_chans=16,
-        ),
-        mask_decoder=MaskDecoder(
-            num_multimask_outputs=3,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=WIDTH, mlp_dim=2048, num_heads=8),
-            transformer_dim=WIDTH,
-            iou_head_depth=3,
-            iou_head_hidden_dim=256,
-        ),
-    ).eval()
+    return Sam(image_encoder=TinyVitEncoder(), **build_heads(WIDTH)).eval()
 
 
 def _name_here(published: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 
 from .errors import CancelledError
+from .progress import write_progress
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -95,11 +95,8 @@ def _printer(kind: str) -> Callable[[float, str], None]:
 
     def tell(fraction: float, message: str) -> None:
         nonlocal told
-        if kind == "none" or told == (told := (int(100 * fraction), message.endswith("again"))):
+        if told == (told := (int(100 * fraction), message.endswith("again"))):
             return
-        if kind == "json":
-            print(json.dumps({"fraction": fraction, "message": message}), file=sys.stderr, flush=True)
-        else:
-            print(f"{fraction:4.0%} {message}", file=sys.stderr, flush=True)
+        write_progress(kind, fraction, message)
 
     return tell

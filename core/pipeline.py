@@ -188,7 +188,7 @@ def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
     rng = np.random.default_rng([job.request.seed, tile.row, tile.column])
     voting, clicks = job.strategy.split(job.request.runs)
     mirrorings = MIRRORINGS[: min(CATALOGUE[job.request.model].showings, voting)]
-    votes, showings = [], []
+    votes, shown = [], None
     for number, mirroring in enumerate(mirrorings):
         canvas = stitch(job.crops, image[mirroring], valid[mirroring])
         runs = len(range(number, voting, len(mirrorings)))  # shared as evenly as can be
@@ -199,10 +199,10 @@ def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
         )
         # smoothed once, when all showings are averaged
         votes.append(candidates.combine(decoded, embedding, canvas, smooth_px=0))
-        showings.append((canvas, embedding))
+        shown = shown or (canvas, embedding)  # the first is not mirrored
     vote = candidates.average(votes, mirrorings, valid, job.target.smooth_px)
     if clicks:
-        canvas, embedding = showings[0]  # the one that is not mirrored
+        canvas, embedding = shown
         objects = instances.separate(
             job.segmenter,
             embedding,

@@ -25,6 +25,7 @@ import numpy as np
 
 from .canvas import Canvas
 from .errors import InputError
+from .protocol import DetectRequest
 
 EXAMPLE_POINTS = 4  # of each sign, per run
 SEVERAL = 4  # query points per run of the fourth design
@@ -122,7 +123,7 @@ STRATEGIES = {
         ),
     )
 }
-DEFAULT = "guided"
+DEFAULT = DetectRequest.strategy
 
 
 def strategy_named(name: str) -> Strategy:

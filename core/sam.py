@@ -15,16 +15,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load as load_safetensors
-from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.modeling import Sam
 
 from . import mobile_sam, models
 from .attention import LeanImageEncoder
 from .best_masks import BestMasks, Keep
+from .canvas import SIDE
 from .decoder import Decoder, ImageSide, Read
 from .embedded import ConvEncoder, build_embedded
 from .errors import CancelledError, InputError
+from .heads import build_heads
 
-SIDE = 1024  # canvas pixels of SAM's square
 LOGIT_STRIDE = 4  # canvas pixels per pixel of SAM's low-resolution masks
 CELL = 16  # canvas pixels per embedding cell
 BATCH = 4  # prompt sets decoded together: more are no quicker on a processor, and a cancel is heard soon
@@ -96,19 +97,7 @@ def build_vit(name: str) -> Sam:
             window_size=14,
             norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
         ),
-        prompt_encoder=PromptEncoder(
-            embed_dim=256,
-            image_embedding_size=(64, 64),
-            input_image_size=(1024, 1024),
-            mask_in_chans=16,
-        ),
-        mask_decoder=MaskDecoder(
-            num_multimask_outputs=3,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=256, mlp_dim=2048, num_heads=8),
-            transformer_dim=256,
-            iou_head_depth=3,
-            iou_head_hidden_dim=256,
-        ),
+        **build_heads(),
     ).eval()
 
 

@@ -139,9 +139,7 @@ class EngineProcess:
         except subprocess.TimeoutExpired:  # it closed its output and lives on: of no use to us
             self.kill()
             code = None
-        for reader in self._readers:
-            if reader is not threading.current_thread():
-                reader.join(timeout=0.5)
+        self._join_readers()
         return EngineError(describe_exit(code, self.stderr(), self.python), self.stderr())
 
     def stderr(self) -> str:
@@ -170,11 +168,16 @@ class EngineProcess:
         self._popen.wait()
         self._close_pipes()
 
-    def _close_pipes(self) -> None:
-        """Give the pipes back once their readers have seen the end."""
-        for reader, pipe in zip(self._readers, (self._popen.stdout, self._popen.stderr)):
+    def _join_readers(self) -> None:
+        """Let them read what is left; one that hangs is not waited for."""
+        for reader in self._readers:
             if reader is not threading.current_thread():
                 reader.join(timeout=0.5)
+
+    def _close_pipes(self) -> None:
+        """Give the pipes back once their readers have seen the end."""
+        self._join_readers()
+        for reader, pipe in zip(self._readers, (self._popen.stdout, self._popen.stderr)):
             if not reader.is_alive():
                 pipe.close()
 

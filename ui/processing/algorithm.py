@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, ClassVar
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsFeatureSink,
     QgsFields,
+    QgsMapLayer,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
+    QgsProcessingLayerPostProcessorInterface,
     QgsProcessingParameterDefinition,
     QgsVectorLayer,
 )
@@ -135,6 +137,37 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+class ImageAlgorithm(EngineAlgorithm):
+    """An algorithm on an image; its ``_read(parameters, context)`` raises what is wrong with the inputs."""
+
+    def checkParameterValues(
+        self, parameters: dict[str, Any], context: QgsProcessingContext
+    ) -> tuple[bool, str]:
+        """Tell what is wrong with the inputs before anything is started."""
+        fine, problem = super().checkParameterValues(parameters, context)
+        if fine:
+            try:
+                self._read(parameters, context)
+            except INPUT_PROBLEMS as error:
+                return False, str(error)
+        return fine, problem
+
+
+class LayerStyle(QgsProcessingLayerPostProcessorInterface):
+    """Gives a new layer one of our styles, by its name; QGIS calls it on the main thread."""
+
+    # QGIS keeps the C++ half alone, and without the Python half nothing is styled, without a word.
+    _kept: ClassVar[list[LayerStyle]] = []
+
+    def __init__(self, style: str) -> None:
+        super().__init__()
+        self._style = style
+        self._kept.append(self)
+
+    def postProcessLayer(self, layer: QgsMapLayer, _context, _feedback) -> None:
+        layers.style(layer, self._style)
 
 
 def telling(feedback: QgsProcessingFeedback) -> Callable[[float, str], None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from qgis.core import (
     QgsFields,
@@ -10,7 +10,6 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
-    QgsProcessingLayerPostProcessorInterface,
     QgsProcessingOutputNumber,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterEnum,
@@ -28,28 +27,14 @@ from ...core.protocol import DetectRequest
 from .. import layers
 from ..texts import tr
 from . import inputs
-from .algorithm import INPUT_PROBLEMS, TARGETS, EngineAlgorithm, default_of, ended_early, telling
+from .algorithm import INPUT_PROBLEMS, TARGETS, ImageAlgorithm, LayerStyle, default_of, ended_early, telling
 
 POLYGONS = QgsProcessing.SourceType.TypeVectorPolygon
 _INTEGER = QgsProcessingParameterNumber.Type.Integer
 _DOUBLE = QgsProcessingParameterNumber.Type.Double
 
 
-class DetectionStyle(QgsProcessingLayerPostProcessorInterface):
-    """Styles the new layer as the dock does; QGIS calls it on the main thread."""
-
-    # QGIS keeps the C++ half alone, and without the Python half nothing is styled, without a word.
-    _kept: ClassVar[list[DetectionStyle]] = []
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._kept.append(self)
-
-    def postProcessLayer(self, layer, _context, _feedback) -> None:
-        layers.style_detections(layer)
-
-
-class DetectAlgorithm(EngineAlgorithm):
+class DetectAlgorithm(ImageAlgorithm):
     """Finds every object like the example."""
 
     def name(self) -> str:
@@ -163,18 +148,6 @@ class DetectAlgorithm(EngineAlgorithm):
 
     # -- before the run ---------------------------------------------------------------------------
 
-    def checkParameterValues(
-        self, parameters: dict[str, Any], context: QgsProcessingContext
-    ) -> tuple[bool, str]:
-        """Tell what is wrong with the inputs before anything is started."""
-        fine, problem = super().checkParameterValues(parameters, context)
-        if fine:
-            try:
-                self._read(parameters, context)
-            except INPUT_PROBLEMS as error:
-                return False, str(error)
-        return fine, problem
-
     def prepareAlgorithm(
         self, parameters: dict[str, Any], context: QgsProcessingContext, _feedback: QgsProcessingFeedback
     ) -> bool:
@@ -277,5 +250,5 @@ class DetectAlgorithm(EngineAlgorithm):
         """Copy the engine's result into whatever the user chose as the output."""
         output = self.copied(path, "OUTPUT", parameters, context, self._crs)
         if context.willLoadLayerOnCompletion(output):
-            context.layerToLoadOnCompletionDetails(output).setPostProcessor(DetectionStyle())
+            context.layerToLoadOnCompletionDetails(output).setPostProcessor(LayerStyle("detections"))
         return output

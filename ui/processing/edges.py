@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from qgis.core import (
     QgsProcessing,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
-    QgsProcessingLayerPostProcessorInterface,
     QgsProcessingOutputNumber,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSink,
@@ -24,27 +23,13 @@ from ...core.protocol import EdgesRequest
 from .. import layers
 from ..texts import tr
 from . import inputs
-from .algorithm import INPUT_PROBLEMS, EngineAlgorithm, default_of, ended_early, telling
+from .algorithm import INPUT_PROBLEMS, ImageAlgorithm, LayerStyle, default_of, ended_early, telling
 
 LINES = QgsProcessing.SourceType.TypeVectorLine
 _DOUBLE = QgsProcessingParameterNumber.Type.Double
 
 
-class EdgesStyle(QgsProcessingLayerPostProcessorInterface):
-    """Shows the edges over the image instead of in its place; QGIS calls it on the main thread."""
-
-    # QGIS keeps the C++ half alone, and without the Python half nothing is styled, without a word.
-    _kept: ClassVar[list[EdgesStyle]] = []
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._kept.append(self)
-
-    def postProcessLayer(self, layer, _context, _feedback) -> None:
-        layers.style(layer, "edges")
-
-
-class EdgesAlgorithm(EngineAlgorithm):
+class EdgesAlgorithm(ImageAlgorithm):
     """Finds the edges of everything."""
 
     def name(self) -> str:
@@ -120,18 +105,6 @@ class EdgesAlgorithm(EngineAlgorithm):
 
     # -- before the run ---------------------------------------------------------------------------
 
-    def checkParameterValues(
-        self, parameters: dict[str, Any], context: QgsProcessingContext
-    ) -> tuple[bool, str]:
-        """Tell what is wrong with the inputs before anything is started."""
-        fine, problem = super().checkParameterValues(parameters, context)
-        if fine:
-            try:
-                self._read(parameters, context)
-            except INPUT_PROBLEMS as error:
-                return False, str(error)
-        return fine, problem
-
     def prepareAlgorithm(
         self, parameters: dict[str, Any], context: QgsProcessingContext, _feedback: QgsProcessingFeedback
     ) -> bool:
@@ -184,7 +157,7 @@ class EdgesAlgorithm(EngineAlgorithm):
             )
         feedback.pushInfo(tr("Done in {seconds:.1f} s, at {resolution:.2f} m per pixel.").format(**result))
         if context.willLoadLayerOnCompletion(output):
-            context.layerToLoadOnCompletionDetails(output).setPostProcessor(EdgesStyle())
+            context.layerToLoadOnCompletionDetails(output).setPostProcessor(LayerStyle("edges"))
         results = {"OUTPUT": output, "COUNT": result["count"]}
         return {**results, "LINES": lines} if with_lines else results
 
