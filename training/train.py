@@ -25,8 +25,10 @@ from safetensors.torch import load_file
 
 from training import cache
 from training.backbone import backbone_weights
+from training.network import Trainee
 from training.plates import REAL_DATA
 from training.pseudo import load_pseudo
+from training.replicas import Replicas, Step
 from training.state import State
 from training.steps import Data, Outcome, canvas_step, crop_step, semantic_step, view_step
 from training.validate import report, validation_set
@@ -43,12 +45,10 @@ def learning_rate(base: float, step: int, share: float) -> float:
     )
 
 
-def update(state: State, outcome: Outcome, rate: float) -> None:
-    """One optimiser step; a step whose gradient is not finite is left out."""
+def update(state: State, rate: float) -> None:
+    """One optimiser step along the gradient that is there; one that is not finite is left out."""
     for group in state.optimizer.param_groups:
         group["lr"] = rate * group["pace"]
-    state.optimizer.zero_grad(set_to_none=True)
-    outcome.loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), CLIP)
     if torch.isfinite(norm):
         state.optimizer.step()
@@ -64,10 +64,11 @@ class Log:
         self.values: dict[str, list[float]] = defaultdict(list)
         self.started = time.monotonic()
 
-    def add(self, state: State, outcome: Outcome) -> None:
-        self.values["loss"].append(outcome.loss.item())
-        for name, value in outcome.figures.items():
-            self.values[name].append(value)
+    def add(self, state: State, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            self.values["loss"].append(outcome.loss.item())
+            for name, value in outcome.figures.items():
+                self.values[name].append(value)
         if state.step % self.every == 0:
             pace = (time.monotonic() - self.started) / self.every
             means = ", ".join(f"{name} {np.mean(values):.3f}" for name, values in sorted(self.values.items()))
@@ -79,18 +80,26 @@ class Log:
             self.started = time.monotonic()
 
 
-def one_step(state: State, data: Data, stage: str, arguments: argparse.Namespace) -> Outcome:
-    """Draw and evaluate one step of a stage."""
+def draw_step(rng: np.random.Generator, data: Data, stage: str, arguments: argparse.Namespace) -> Step:
+    """Draw which kind of step comes next; all replicas take the same kind, since they wait for each other."""
     if stage == "semantic":
-        state.model.train()
-        return semantic_step(state.model, data, state.rng)
-    state.model.freeze_batch_statistics()
-    dice, large = state.rng.random(), state.rng.random() < arguments.large_share
-    if dice < arguments.canvas_share:
-        return canvas_step(state.model, data, state.rng, large)
-    if dice < arguments.canvas_share + arguments.view_share:
-        return view_step(state.model, data, state.rng, 1024 if large else 512)
-    return crop_step(state.model, data, state.rng)
+
+        def semantic(model: Trainee, draw: np.random.Generator) -> Outcome:
+            model.train()
+            return semantic_step(model, data, draw)
+
+        return semantic
+    dice, large = rng.random(), rng.random() < arguments.large_share
+
+    def everything(model: Trainee, draw: np.random.Generator) -> Outcome:
+        model.freeze_batch_statistics()
+        if dice < arguments.canvas_share:
+            return canvas_step(model, data, draw, large)
+        if dice < arguments.canvas_share + arguments.view_share:
+            return view_step(model, data, draw, 1024 if large else 512)
+        return crop_step(model, data, draw)
+
+    return everything
 
 
 def rate_now(state: State, arguments: argparse.Namespace, stage_start: int) -> float:
@@ -121,6 +130,7 @@ def train(arguments: argparse.Namespace) -> State:
     pseudo = [] if arguments.pseudo is None else load_pseudo(arguments.pseudo, arguments.real)
     data = Data.open(arguments.scenes, arguments.real, pseudo)
     held_out = validation_set(arguments.scenes, arguments.real)
+    replicas = Replicas(state.model, arguments.replicas)
     log, semantic_s = Log(), arguments.semantic_minutes * 60
     last_saved = last_validated = state.elapsed_s
     stage_start = state.step if state.elapsed_s < semantic_s else 0  # no second warm-up after a resume
@@ -131,10 +141,11 @@ def train(arguments: argparse.Namespace) -> State:
         begun = time.monotonic()
         first = state.elapsed_s < semantic_s
         rate = rate_now(state, arguments, stage_start)
-        outcome = one_step(state, data, "semantic" if first else "everything", arguments)
-        update(state, outcome, rate)
+        step = draw_step(state.rng, data, "semantic" if first else "everything", arguments)
+        outcomes = replicas.gradient(step, state.rng)
+        update(state, rate)
         state.elapsed_s += time.monotonic() - begun
-        log.add(state, outcome)
+        log.add(state, outcomes)
         if first and state.elapsed_s >= semantic_s:
             stage_start = state.step
             state.restart_average()
@@ -173,7 +184,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--large-share", type=float, default=0.15)
     options.add_argument("--save-minutes", type=float, default=3)
     options.add_argument("--validate-minutes", type=float, default=10)
-    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--threads", type=int, default=1, help="within one canvas")
+    options.add_argument("--replicas", type=int, default=1, help="canvases at a time, each on its own core")
     options.add_argument("--seed", type=int, default=0)
     return options
 

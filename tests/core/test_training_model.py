@@ -18,6 +18,7 @@ from training.canvases import canvas_task, make_stitched
 from training.network import Prompts, mask_loss, true_iou
 from training.plates import Plate, boxes_of, split_plate
 from training.prompting import crop_task, middle_pixel
+from training.replicas import Replicas
 from training.scenes import BUILDING, VEHICLE, make_scene
 from training.state import State
 from training.steps import Data, random_view
@@ -141,13 +142,41 @@ def test_a_crop_is_decoded_as_the_same_place_of_the_canvas(scenes):
 def test_steps_on_one_batch_lower_the_loss(scenes):
     state = State(0)
     data = Data.open(scenes, None)
+    replicas = Replicas(state.model, 1)
     losses = []
     for _ in range(6):
-        state.model.freeze_batch_statistics()
-        outcome = training.crop_step(state.model, data, np.random.default_rng(2), batch=1, prompts=2)
-        training.update(state, outcome, 1e-3)
-        losses.append(outcome.loss.item())
+        outcomes = replicas.gradient(small_crop_step(data), np.random.default_rng(2))
+        training.update(state, 1e-3)
+        losses.append(outcomes[0].loss.item())
     assert losses[-1] < losses[0]
+
+
+def small_crop_step(data):
+    def step(model, rng):
+        model.freeze_batch_statistics()
+        return training.crop_step(model, data, rng, batch=1, prompts=2)
+
+    return step
+
+
+def test_replicas_leave_the_mean_of_their_gradients(scenes):
+    model, data = State(0).model, Data.open(scenes, None)
+    step, (first, second) = small_crop_step(data), np.random.default_rng(4).integers(2**63, size=2)
+    alone = []
+    for seed in (first, second):
+        model.zero_grad(set_to_none=True)
+        step(model, np.random.default_rng(seed)).loss.backward()
+        alone.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+    replicas = Replicas(model, 2)
+    with torch.no_grad():  # the copies must follow what the optimiser did to the first
+        replicas.models[1].head.layers[0].weight.zero_()
+    replicas.gradient(step, np.random.default_rng(4))
+    for name, parameter in model.named_parameters():
+        grads = [found[name] for found in alone if name in found]
+        if grads:
+            assert torch.allclose(parameter.grad, sum(grads) / 2, atol=1e-4), name
+        else:
+            assert parameter.grad is None, name
 
 
 def test_a_resumed_training_goes_on_where_it_stopped(scenes, tmp_path, monkeypatch):
