@@ -7,11 +7,14 @@ in the middle of the object; the next ones where the answer before was most
 wrong, positive or negative.
 
 One JSON object is printed:
-  building, vehicle   for each target: click_1, click_3, box, and n, the objects.
+  building, vehicle   for each target: click_1, click_3, click_5, box, and n, the objects.
                       Outlines as truth: mean IoU of the mask. Boxes as truth:
                       share of objects whose mask's bounding box has IoU 0.5 or
                       more with the truth's box ("truth" says which it was);
-                      click_1_mean and so on are mean IoUs in either case
+                      click_1_mean and so on are mean IoUs in either case;
+                      separation: mean area under the curve of the embedding's
+                      cosine to the object before, object against surroundings;
+                      by_resolution: the same for every --by-resolution
   rank_correlation    Spearman's, of predicted and true IoU, over all answers
   iou_error           mean absolute difference of the two
 """
@@ -19,6 +22,7 @@ One JSON object is printed:
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 
 import numpy as np
@@ -29,6 +33,7 @@ from benchmarks.cases import Place, read_place
 from benchmarks.clicks import box, click, cut_view
 from benchmarks.command import print_measured
 from benchmarks.figures import rank_correlation
+from benchmarks.separation import prototype, separation
 from core.errors import ExemplarError
 from core.evaluate import read_polygons
 from core.example import MIN_PIXELS, Example, working_resolution
@@ -48,15 +53,28 @@ def are_boxes(geometries: np.ndarray) -> bool:
     return bool((fill > 0.999).mean() >= ARE_BOXES)
 
 
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One object: (true, predicted) IoU of every answer, and how it separates from its surroundings."""
+
+    answers: dict[str, tuple[float, float]]
+    separation: float | None
+
+
 def measure_place(
-    place: Place, target: Target, segmenter: Segmenter, options: argparse.Namespace
-) -> tuple[list[dict], bool]:
-    """True and predicted IoU of every answer for the objects of one place, and whether its truth is boxes."""
+    place: Place,
+    target: Target,
+    segmenter: Segmenter,
+    options: argparse.Namespace,
+    resolution: float | None,
+) -> tuple[list[Measured], bool]:
+    """Measure the objects of one place; says also whether its truth is boxes."""
     geometries = place.truth.geometry.to_numpy()
     is_box = are_boxes(geometries)
     whole = geometries[shapely.contains_properly(shapely.box(*place.extent_map), geometries)]
     rng = np.random.default_rng(options.seed)
-    found = []
+    found: list[Measured] = []
+    before = None  # the prototype of another object: its own would be too easy
     with Raster(place.raster_path) as raster:
         px_from_map = (~raster.map_from_px).to_shapely()
         for index in rng.permutation(len(whole)):
@@ -66,25 +84,32 @@ def measure_place(
             example = Example(raster, [affine_transform(largest, px_from_map)])
             if example.longer_side_m < MIN_PIXELS * min(raster.metres_per_pixel):
                 continue
-            resolution = options.resolution or working_resolution(example, raster, target, None)
-            view = cut_view(raster, example.polygons_px[0], resolution, rng, is_box=is_box)
+            metres = resolution or working_resolution(example, raster, target, None)
+            view = cut_view(raster, example.polygons_px[0], metres, rng, is_box=is_box)
             if view is None:
                 continue
             embedding = segmenter.encode(view.image)
             answers = click(segmenter, embedding, view, max(options.clicks))
             kept = {f"click_{n}": answers[n - 1] for n in options.clicks}
             kept["box"] = box(segmenter, embedding, view)
-            found.append({name: (view.true_iou(a.mask), a.iou_pred) for name, a in kept.items()})
+            own = prototype(embedding, view)
+            separated = None if before is None else separation(before, embedding, view)
+            before = before if own is None else own
+            answers = {name: (view.true_iou(a.mask), a.iou_pred) for name, a in kept.items()}
+            found.append(Measured(answers, separated))
     return found, is_box
 
 
-def summary(objects: list[dict], is_box: bool) -> dict:
+def summary(objects: list[Measured], is_box: bool) -> dict:
     """Figures of one target."""
     figures: dict[str, float | int | str] = {}
-    for name in objects[0]:
-        true = np.array([each[name][0] for each in objects])
+    for name in objects[0].answers:
+        true = np.array([each.answers[name][0] for each in objects])
         figures[name] = round(float((true >= BOX_IOU).mean() if is_box else true.mean()), 4)
         figures[f"{name}_mean"] = round(float(true.mean()), 4)
+    separated = [each.separation for each in objects if each.separation is not None]
+    if separated:
+        figures["separation"] = round(float(np.mean(separated)), 4)
     return {**figures, "n": len(objects), "truth": "boxes" if is_box else "outlines"}
 
 
@@ -99,6 +124,25 @@ def targets_of(truth_paths: list[str], asked: str | None) -> list[str]:
     return [name for name in ("building", "vehicle") if name in named]
 
 
+def measure_target(
+    name: str, segmenter: Segmenter, options: argparse.Namespace, resolution: float | None
+) -> tuple[list[Measured], bool]:
+    """Measure the objects of all places; ``resolution`` in metres per canvas pixel, None by object."""
+    objects: list[Measured] = []
+    kinds = set()
+    for raster, truth in zip(options.raster, options.truth, strict=True):
+        place = read_place(raster, truth, name)
+        if not len(place.truth):
+            continue
+        some, is_box = measure_place(place, target_named(name), segmenter, options, resolution)
+        objects += some
+        kinds.add(is_box)
+        print(f"{name}, {raster}: {len(some)} objects", file=sys.stderr, flush=True)
+    if len(kinds) > 1:
+        raise ExemplarError("Outlines and boxes can't be averaged. Measure them one after the other.")
+    return objects, True in kinds
+
+
 def run(options: argparse.Namespace) -> dict:
     """Measure; gives the object that is printed."""
     if len(options.raster) != len(options.truth):
@@ -107,20 +151,15 @@ def run(options: argparse.Namespace) -> dict:
     result: dict = {}
     everything: list[tuple[float, float]] = []
     for name in targets_of(options.truth, options.target):
-        objects, kinds = [], set()
-        for raster, truth in zip(options.raster, options.truth, strict=True):
-            place = read_place(raster, truth, name)
-            if not len(place.truth):
-                continue
-            some, is_box = measure_place(place, target_named(name), segmenter, options)
-            objects += some
-            kinds.add(is_box)
-            print(f"{name}, {raster}: {len(some)} objects", file=sys.stderr, flush=True)
-        if len(kinds) > 1:
-            raise ExemplarError("Outlines and boxes can't be averaged. Measure them one after the other.")
-        if objects:
-            result[name] = summary(objects, kinds.pop())
-            everything += [pair for each in objects for pair in each.values()]
+        objects, is_box = measure_target(name, segmenter, options, options.resolution)
+        if not objects:
+            continue
+        result[name] = summary(objects, is_box)
+        everything += [pair for each in objects for pair in each.answers.values()]
+        for resolution in options.by_resolution:
+            objects, is_box = measure_target(name, segmenter, options, resolution)
+            if objects:
+                result[name].setdefault("by_resolution", {})[f"{resolution:g}"] = summary(objects, is_box)
     if not everything:
         raise ExemplarError("The truth has no whole object of that target on the raster.")
     true, predicted = np.array(everything).T
@@ -140,8 +179,16 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--truth", nargs="+", required=True, help="one per raster")
     parser.add_argument("--target", choices=("building", "vehicle"), help="default: what the truth holds")
     parser.add_argument("--resolution", type=float, help="metres per canvas pixel (default: by object)")
+    parser.add_argument(
+        "--by-resolution",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="METRES",
+        help="measure again with metres per canvas pixel as given, whatever the object's size",
+    )
     parser.add_argument("--objects", type=int, default=100, help="at most, per raster and target (100)")
-    parser.add_argument("--clicks", nargs="+", type=int, default=[1, 3], help="after how many (1 3)")
+    parser.add_argument("--clicks", nargs="+", type=int, default=[1, 3, 5], help="after how many (1 3 5)")
     parser.add_argument("--seed", type=int, default=0, help="of which objects, and where in the view (0)")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--checkpoint")

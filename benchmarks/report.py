@@ -54,10 +54,12 @@ CLICKS_HEAD = """
 What the network makes of clicks alone, with no example: the single answer that a user gets. First
 click in the middle of the object, the next ones where the answer before was most wrong. Mean IoU;
 where the truth is boxes, the share of objects whose mask's bounding box has IoU 0.5 or more with
-the truth's. The last columns compare the network's own estimate of its IoU with the true one.
+the truth's. The next columns compare the network's own estimate of its IoU with the true one.
+The last is the area under the curve of the embedding's cosine to *another* object of the kind,
+the object against its surroundings: 0.5 tells nothing, 1 tells all.
 
-| objects | n | 1 click | 3 clicks | box | rank correlation | mean error |
-|---|---|---|---|---|---|---|
+| objects | n | 1 click | 3 clicks | 5 clicks | box | rank correlation | mean error | separation |
+|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -156,10 +158,11 @@ def clicks_row(place: Place, result: dict) -> str:
     """One place's clicks as a row of Markdown."""
     figures = result[place.target]
     kind = " (boxes)" if figures["truth"] == "boxes" else ""
+    separation = f"{figures['separation']:.3f}" if "separation" in figures else ""  # one object has no other
     return (
         f"| {place.title.split(' (')[0]}{kind} | {figures['n']} | {figures['click_1']:.3f} | "
-        f"{figures['click_3']:.3f} | {figures['box']:.3f} | {result['rank_correlation']:.3f} | "
-        f"{result['iou_error']:.3f} |\n"
+        f"{figures['click_3']:.3f} | {figures['click_5']:.3f} | {figures['box']:.3f} | "
+        f"{result['rank_correlation']:.3f} | {result['iou_error']:.3f} | {separation} |\n"
     )
 
 

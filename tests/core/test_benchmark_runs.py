@@ -236,6 +236,18 @@ def test_model_measures_clicks_and_boxes(squares, bright, capsys):
     assert figures["click_1"] == figures["click_3"] == figures["box"] == 1
     assert figures["click_1_mean"] > 0.85
     assert {"rank_correlation", "iou_error"} <= result.keys()
+    assert figures["separation"] > 0.95  # bright squares on dark ground, seen by a network of brightness
+
+
+def test_model_measures_again_at_other_resolutions(squares, bright, capsys):
+    asked = ["--objects", "2", "--by-resolution", "0.4", "0.8", "--json"]
+    assert model.main(["--raster", squares[0], "--truth", squares[1], *asked]) == 0
+    by_resolution = json.loads(capsys.readouterr().out)["building"]["by_resolution"]
+
+    assert list(by_resolution) == ["0.4", "0.8"]
+    assert all(figures["n"] == 2 for figures in by_resolution.values())
+    # the same squares in half as many pixels: their outlines can only be coarser
+    assert by_resolution["0.4"]["click_1_mean"] > by_resolution["0.8"]["click_1_mean"] > 0.5
 
 
 def test_outlines_are_told_from_boxes():
