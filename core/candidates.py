@@ -66,9 +66,11 @@ def recovery(logits: np.ndarray, canvas: Canvas) -> np.ndarray:
     Returns
     -------
     ndarray of float32, shape (R,)
-        Over the copies' polygons and rings; the unlabelled surroundings don't count.
+        Over the copies' polygons and rings, and what is known not to be wanted; the
+        unlabelled surroundings don't count.
     """
-    inside, beside = (_to_logit_grid(part, logits.shape[-2:]) for part in (canvas.example, canvas.ring))
+    outside = canvas.ring if canvas.negative is None else canvas.ring | canvas.negative
+    inside, beside = (_to_logit_grid(part, logits.shape[-2:]) for part in (canvas.example, outside))
     positive = logits > 0
     hit = (positive * inside).sum((1, 2))
     spill = (positive * beside).sum((1, 2))
@@ -137,13 +139,15 @@ def average(
     )
 
 
-def known(vote: Vote, example: np.ndarray) -> Vote:
+def known(vote: Vote, example: np.ndarray, negative: np.ndarray | None = None) -> Vote:
     """The vote with the example's own pixels as found: the user has said what they are.
 
     Parameters
     ----------
     example : ndarray of bool, shape (h, w)
         The example polygons, where they lie on the query tile itself.
+    negative : ndarray of bool, shape (h, w), optional
+        The negative ones likewise, whose pixels are never found.
     """
     objects = vote.objects
     if objects is not None:
@@ -152,7 +156,7 @@ def known(vote: Vote, example: np.ndarray) -> Vote:
     return dataclasses.replace(
         vote,
         share=np.where(example, np.float32(1), vote.share),
-        found=vote.found | example,
+        found=(vote.found | example) & (True if negative is None else ~negative),
         objects=objects,
     )
 

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 from affine import Affine
 from pyogrio.errors import DataLayerError, DataSourceError
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 from rasterio.features import rasterize
 from shapely import Polygon
 from shapely.affinity import affine_transform
 
 from .canvas import MAX_COLUMN, Crop, crop_side
 from .errors import InputError
+from .protocol import ROLES
 from .raster import Raster, Stretch
 from .targets import Target
 
@@ -34,10 +36,13 @@ class Example:
     raster : Raster
     polygons_px : list of Polygon
         In the raster's own pixels.
+    negatives_px : list of Polygon
+        What is not wanted, likewise; they say nothing about size.
     """
 
     raster: Raster
     polygons_px: list[Polygon]
+    negatives_px: list[Polygon] = dataclasses.field(default_factory=list)
 
     @property
     def longer_side_m(self) -> float:
@@ -58,10 +63,14 @@ class Example:
 def read_example(path: str | Path, raster: Raster) -> Example:
     """Read example polygons of a vector file and bring them to the raster's pixels.
 
+    A column ``role`` says ``positive`` or ``negative`` ("not this"); without it, and
+    where it is empty, a polygon is positive.
+
     Raises
     ------
     InputError
-        Where the file holds no polygon, or none of them lies on the raster.
+        Where the file holds no positive polygon, a role is none of the two, or a
+        polygon does not lie on the raster.
     """
     if not Path(path).exists():
         raise InputError(f"There is no file {path}. Check the path of the example.")
@@ -69,30 +78,68 @@ def read_example(path: str | Path, raster: Raster) -> Example:
         table = gpd.read_file(path)
     except (DataSourceError, DataLayerError, ValueError, IndexError) as error:  # the last for folders
         raise InputError(f"No polygons can be read from {path}. Give a vector file.") from error
-    geometries = [] if "geometry" not in table else [g for g in table.geometry if g is not None]
-    polygons = [p for g in geometries for p in _polygons_of(g)]
-    if not polygons:
+    roles = _roles(table, path)
+    geometries = [None] * len(table) if "geometry" not in table else list(table.geometry)
+    polygons: dict[str, list[Polygon]] = {role: [] for role in ROLES}
+    for role, geometry in zip(roles, geometries, strict=True):
+        if geometry is not None:
+            polygons[role] += _polygons_of(geometry)
+    positive, negative = (polygons[role] for role in ROLES)
+    if negative and not positive:
+        raise InputError(f"{path} says only what not to find. Draw one example polygon of what to find.")
+    if not positive:
         raise InputError(f"{path} holds no polygon with an area. Draw one example polygon first.")
-    if table.crs is not None and raster.crs is not None and table.crs != raster.crs:
-        to_raster = Transformer.from_crs(table.crs, raster.crs, always_xy=True).transform
-        polygons = [shapely.transform(polygon, to_raster, interleaved=False) for polygon in polygons]
-    px_from_map = (~raster.map_from_px).to_shapely()
-    image = shapely.box(0, 0, raster.width, raster.height)
-    polygons_px = [affine_transform(polygon, px_from_map) for polygon in polygons]
-    if not all(
-        polygon.is_valid and polygon.intersection(image).area >= 0.5 * polygon.area for polygon in polygons_px
-    ):
+    positive_px, negative_px = (_in_pixels(given, table.crs, raster) for given in (positive, negative))
+    if not _all_on(raster, positive_px):
         raise InputError(
             f"The example lies outside the raster {raster.path}. "
             "Draw it on the image, or check its coordinate reference system."
         )
-    example = Example(raster, polygons_px)
+    if not _all_on(raster, negative_px):
+        raise InputError(
+            f"A negative polygon lies outside the raster {raster.path}. "
+            "Draw it on the image that the example lies on."
+        )
+    example = Example(raster, positive_px, negative_px)
     if example.longer_side_m < MIN_PIXELS * min(raster.metres_per_pixel):
         raise InputError(
             f"The example is less than {MIN_PIXELS} pixels long. "
             "Draw it around a whole object, or take a sharper image."
         )
     return example
+
+
+def _roles(table: gpd.GeoDataFrame, path: str | Path) -> list[str]:
+    """The role of each row, positive where nothing is said."""
+    column = next((name for name in table.columns if str(name).lower() == "role"), None)
+    if column is None:
+        return [ROLES[0]] * len(table)
+    roles = []
+    for value in table[column]:
+        said = "" if pd.isna(value) else str(value).strip()
+        role = said.lower() or ROLES[0]
+        if role not in ROLES:
+            raise InputError(
+                f"The column role of {path} says {said!r}. Write positive or negative, or leave it empty."
+            )
+        roles.append(role)
+    return roles
+
+
+def _in_pixels(polygons: list[Polygon], crs: CRS | None, raster: Raster) -> list[Polygon]:
+    if crs is not None and raster.crs is not None and crs != raster.crs:
+        to_raster = Transformer.from_crs(crs, raster.crs, always_xy=True).transform
+        polygons = [shapely.transform(polygon, to_raster, interleaved=False) for polygon in polygons]
+    px_from_map = (~raster.map_from_px).to_shapely()
+    return [affine_transform(polygon, px_from_map) for polygon in polygons]
+
+
+def _all_on(raster: Raster, polygons_px: list[Polygon]) -> bool:
+    """Whether each polygon is sound and lies on the raster by half or more."""
+    image = shapely.box(0, 0, raster.width, raster.height)
+    return all(
+        polygon.is_valid and polygon.intersection(image).area >= 0.5 * polygon.area for polygon in polygons_px
+    )
 
 
 def _polygons_of(geometry: shapely.Geometry) -> list[Polygon]:
@@ -141,19 +188,36 @@ def working_resolution(example: Example, query: Raster, target: Target, asked: f
 
 
 def cut_crops(example: Example, resolution: float, stretch: Stretch | None) -> list[Crop]:
-    """Cut a square crop around each example polygon, all of one size, at the working resolution."""
-    raster = example.raster
-    work_from_px = ~raster.px_from_work(resolution)
-    polygons_work = [affine_transform(p, work_from_px.to_shapely()) for p in example.polygons_px]
-    longest = max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in (p.bounds for p in polygons_work))
-    side = crop_side(longest)
+    """Cut a square crop around each polygon, all of one size, at the working resolution.
+
+    The positive ones come first; they alone decide the size. Of a negative polygon
+    that is larger the crop shows the middle.
+    """
+    work_from_px = (~example.raster.px_from_work(resolution)).to_shapely()
+    positive = [affine_transform(polygon, work_from_px) for polygon in example.polygons_px]
+    negative = [affine_transform(polygon, work_from_px) for polygon in example.negatives_px]
+    side = crop_side(max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in (p.bounds for p in positive)))
     crops = []
-    for polygon in polygons_work:
-        x0, y0, x1, y1 = polygon.bounds
-        left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
-        image, valid = raster.read(left, top, side, side, resolution, stretch)
+    for number, polygon in enumerate(positive + negative):
+        is_negative = number >= len(positive)
+        left, top = _window_around(polygon, side)
+        image, valid = example.raster.read(left, top, side, side, resolution, stretch)
         mask = rasterize([polygon], (side, side), transform=Affine.translation(left, top)).astype(bool)
+        if is_negative and not (mask & valid).any():
+            raise InputError(
+                "Of a negative polygon nothing can be seen: it is too small, or the raster has no data "
+                "under it. Draw it larger, or on the image."
+            )
         if not (mask & valid).any():
             raise InputError("The raster has no data under the example. Draw it on the image.")
-        crops.append(Crop(image, mask, valid))
+        crops.append(Crop(image, mask, valid, is_negative))
     return crops
+
+
+def _window_around(polygon_work: Polygon, side: int) -> tuple[int, int]:
+    """Upper left corner of the square in whose middle the polygon lies."""
+    x0, y0, x1, y1 = polygon_work.bounds
+    if max(x1 - x0, y1 - y0) <= side:
+        return round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
+    inside = polygon_work.representative_point()  # a bent one may have nothing in its box's middle
+    return round(inside.x - side / 2), round(inside.y - side / 2)

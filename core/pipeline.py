@@ -213,15 +213,16 @@ def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
             cancelled=job.cancelled,
         )
         vote = dataclasses.replace(vote, objects=objects)
-    return candidates.known(vote, _example_on(job, tile, valid))
+    drawn = (job.example.polygons_px, job.example.negatives_px)
+    return candidates.known(vote, *(_drawn_on(job, tile, valid, polygons_px) for polygons_px in drawn))
 
 
-def _example_on(job: _Job, tile: Tile, valid: np.ndarray) -> np.ndarray:
-    """The example's pixels on a tile; none where it was drawn on another raster."""
-    if job.example.raster is not job.query:
+def _drawn_on(job: _Job, tile: Tile, valid: np.ndarray, polygons_px: list[shapely.Polygon]) -> np.ndarray:
+    """Pixels of the example's polygons on a tile; none where they were drawn on another raster."""
+    if job.example.raster is not job.query or not polygons_px:
         return np.zeros(valid.shape, bool)
     work_from_px = (~job.query.px_from_work(job.resolution)).to_shapely()
-    polygons = [affine_transform(polygon, work_from_px) for polygon in job.example.polygons_px]
+    polygons = [affine_transform(polygon, work_from_px) for polygon in polygons_px]
     corner = Affine.translation(tile.x_work, tile.y_work)
     return rasterize(polygons, valid.shape, transform=corner).astype(bool) & valid
 

@@ -45,6 +45,7 @@ import json
 from typing import Any
 
 PROTOCOL = 1
+ROLES = ("positive", "negative")  # of example polygons, in their column ``role``
 
 
 class _Request:
@@ -74,7 +75,8 @@ class DetectRequest(_Request):
     raster : str
         The query raster's path.
     example : str
-        A vector file with the example polygon(s).
+        A vector file with the example polygon(s). Where it has a column ``role``, that
+        says of each whether it is wanted, ``positive``, or not, ``negative``.
     example_raster : str, optional
         The raster that the example was drawn on; default: ``raster``.
     extent : list of float, optional
