@@ -20,9 +20,10 @@ from qgis.PyQt.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 from ..core.protocol import DetectRequest
 from . import environment, layers, settings
 from .draw_tool import DrawTool
+from .drawing import Drawing
 from .engine_client import EngineClient
 from .engine_process import EngineError
-from .example import Example, ExampleOnCanvas, UnusableExampleError
+from .example import Example, ExampleSet, UnusableExampleError
 from .messages import Messages
 from .models_panel import ModelsPanel
 from .steps import ExampleStep, RunStep, WhereStep
@@ -54,22 +55,19 @@ class ExemplarDock(QgsDockWidget):
         self.engine = EngineClient(root, lambda: environment.find_python(root, settings.engine_python()))
         self._hello: dict[str, Any] | None = None
         self._engine_problem = ""
-        self._example: Example | None = None
         self._result: QgsVectorLayer | None = None
         self.last_result: dict[str, Any] | None = None  # the engine's message about the last run
         self._note = ""  # the run's last message or its result
         self._problem = ""  # why the run failed
         self._start_task: StartTask | None = None
         self._task: DetectTask | None = None
-        self._previous_tool = None
 
         self.example_step = ExampleStep(self)
         self.where_step = WhereStep(self)
         self.models_panel = ModelsPanel(self, self.engine, self._messages)
         self.run_step = RunStep(self)
         self._lay_out()
-        self.draw_tool = DrawTool(self._canvas)
-        self._shown_example = ExampleOnCanvas(self._canvas)
+        self.drawing = Drawing(self._canvas)
         self._connect()
         self._refresh()
 
@@ -91,8 +89,9 @@ class ExemplarDock(QgsDockWidget):
         self.setWidget(area)
 
     def _connect(self) -> None:
-        self.example_step.draw_toggled.connect(self._toggle_drawing)
+        self.example_step.draw_wanted.connect(self.drawing.begin)
         self.example_step.selection_wanted.connect(self._use_selection)
+        self.example_step.undo_wanted.connect(self.drawing.undo)
         self.example_step.clear_wanted.connect(lambda: self.set_example(None))
         self.where_step.changed.connect(self._refresh)
         self.models_panel.changed.connect(self._refresh)
@@ -101,11 +100,9 @@ class ExemplarDock(QgsDockWidget):
         self.run_step.save_wanted.connect(self._ask_and_save)
         self.run_step.python_wanted.connect(self._choose_python)
         self.run_step.retry_wanted.connect(self.start_engine)
-        self.draw_tool.drawn.connect(self.set_example)
-        self.draw_tool.refused.connect(self._messages.warn)
-        self.draw_tool.left.connect(self._stop_drawing)
-        self.draw_tool.activated.connect(self._refresh)
-        self.draw_tool.deactivated.connect(self._refresh)
+        self.drawing.changed.connect(self._examples_changed)
+        self.drawing.switched.connect(self._refresh)
+        self.drawing.refused.connect(self._messages.warn)
         self._canvas.selectionChanged.connect(self._selection_changed)
         self._iface.currentLayerChanged.connect(self._selection_changed)
         QgsProject.instance().layersWillBeRemoved.connect(self._layers_removed)
@@ -125,39 +122,30 @@ class ExemplarDock(QgsDockWidget):
             task.abandon()
         self.models_panel.close_down()
         self.engine.close()
-        self.draw_tool.blockSignals(True)
-        self.draw_tool.remove()
-        self._shown_example.remove()
+        self.drawing.remove()
 
     # -- step 1: the example ----------------------------------------------------------------------
 
     @property
     def example(self) -> Example | None:
-        return self._example
+        """The first polygon of what to find."""
+        return next(iter(self.examples.positive), None)
+
+    @property
+    def examples(self) -> ExampleSet:
+        return self.drawing.examples
+
+    @property
+    def draw_tool(self) -> DrawTool:
+        return self.drawing.tool
 
     def set_example(self, example: Example | None) -> None:
-        """Take over an example, or drop it."""
-        self._example = example
+        """Take over one example instead of all there are, or drop them."""
+        self.drawing.replace(ExampleSet((example,)) if example else ExampleSet())
+
+    def _examples_changed(self) -> None:
         self._problem = ""
-        self._shown_example.show(example)
-        self._stop_drawing()
         self._refresh()
-
-    def _toggle_drawing(self, on: bool) -> None:
-        if on and self._canvas.mapTool() is not self.draw_tool:
-            self._previous_tool = self._canvas.mapTool()
-            self._canvas.setMapTool(self.draw_tool)
-            self._canvas.setFocus()  # for Enter, Backspace and Esc
-        elif not on:
-            self._stop_drawing()
-
-    def _stop_drawing(self) -> None:
-        if self._canvas.mapTool() is self.draw_tool:
-            if self._previous_tool is not None:
-                self._canvas.setMapTool(self._previous_tool)
-            else:
-                self._canvas.unsetMapTool(self.draw_tool)
-        self._previous_tool = None
 
     def _use_selection(self) -> None:
         try:
@@ -209,15 +197,15 @@ class ExemplarDock(QgsDockWidget):
 
     def run(self) -> None:
         """Find what is like the example in the visible extent."""
-        raster, example = self.where_step.raster(), self._example
-        if self._task is not None or self._missing() or raster is None or example is None:
+        raster = self.where_step.raster()
+        if self._task is not None or self._missing() or raster is None:
             return
         folder = layers.new_job_folder()
         try:
             extent = layers.extent_in_raster(
                 self._canvas.extent(), self._canvas.mapSettings().destinationCrs(), raster
             )
-            layers.write_example(example, raster, str(folder / "example.gpkg"))
+            layers.write_examples(self.examples, raster, str(folder / "example.gpkg"))
         except (layers.LayerError, UnusableExampleError) as error:
             self._messages.warn(str(error))
             return
@@ -356,7 +344,7 @@ class ExemplarDock(QgsDockWidget):
     def _missing(self) -> str:
         """What has to be done before running, as a sentence; empty when nothing is."""
         raster = self.where_step.raster()
-        if self._example is None:
+        if not self.examples:
             return self.tr("First draw an example.")
         if raster is None:
             return self.tr("First add an aerial image to the project.")
@@ -369,9 +357,10 @@ class ExemplarDock(QgsDockWidget):
     def _refresh(self) -> None:
         raster = self.where_step.raster()
         self.example_step.show_state(
-            self._example.describe() if self._example else "",
-            drawing=self._canvas.mapTool() is self.draw_tool,
+            self.examples.describe(),
+            drawing=self.drawing.purpose,
             selectable=self._has_selection(),
+            undoable=self.drawing.undoable,
         )
         self.where_step.show_state(
             layers.raster_problem(raster) if raster else "", filled=self._hello is not None

@@ -1,4 +1,4 @@
-"""The map tool with which the example is drawn."""
+"""The map tool with which examples are drawn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from qgis.gui import QgsMapCanvas, QgsMapMouseEvent, QgsMapTool
 from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtGui import QKeyEvent
 
-from .example import Example, UnusableExampleError, example_band
+from .example import Example, UnusableExampleError
+from .example_bands import colour, example_band
 
 
 class DrawTool(QgsMapTool):
@@ -26,6 +27,11 @@ class DrawTool(QgsMapTool):
         self._double_clicked = False
         self._band = example_band(canvas)
         self.setCursor(Qt.CursorShape.CrossCursor)
+
+    def set_role(self, role: str) -> None:
+        """Draw in the colour of what is to be found, or of what is not."""
+        colour(self._band, role)
+        self._band.update()
 
     @property
     def corners(self) -> int:

@@ -1,4 +1,4 @@
-"""The example polygon: what the user drew, whether it can be used, and how large it is."""
+"""Example polygons: what the user drew, whether it can be used, and how large it is."""
 
 from __future__ import annotations
 
@@ -16,13 +16,9 @@ from qgis.core import (
     QgsVectorLayer,
     QgsWkbTypes,
 )
-from qgis.gui import QgsMapCanvas, QgsRubberBand
-from qgis.PyQt.QtGui import QColor
 
+from ..core.protocol import ROLES
 from .texts import tr
-
-OUTLINE = QColor(255, 176, 0)
-FILL = QColor(255, 176, 0, 60)
 
 
 class UnusableExampleError(Exception):
@@ -106,41 +102,34 @@ def _rounded(value: float) -> str:
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
-def example_band(canvas: QgsMapCanvas) -> QgsRubberBand:
-    """The outline that shows an example, drawn or being drawn, on the canvas."""
-    band = QgsRubberBand(canvas, QgsWkbTypes.GeometryType.PolygonGeometry)
-    band.setStrokeColor(OUTLINE)
-    band.setSecondaryStrokeColor(QColor(0, 0, 0, 120))  # readable on bright roofs too
-    band.setFillColor(FILL)
-    band.setWidth(3)
-    return band
+@dataclasses.dataclass(frozen=True)
+class ExampleSet:
+    """What the user has drawn so far: what to find, and what not."""
 
+    positive: tuple[Example, ...] = ()
+    negative: tuple[Example, ...] = ()
 
-class ExampleOnCanvas:
-    """Keeps the example visible on the canvas, whatever CRS the canvas is switched to.
+    def __bool__(self) -> bool:
+        return bool(self.positive)
 
-    A band rather than a memory layer: QGIS would ask about the layer each time it closes.
-    """
+    def with_one(self, example: Example, *, negative: bool) -> ExampleSet:
+        """The set with one polygon more."""
+        if negative:
+            return ExampleSet(self.positive, (*self.negative, example))
+        return ExampleSet((*self.positive, example), self.negative)
 
-    def __init__(self, canvas: QgsMapCanvas) -> None:
-        self._canvas = canvas
-        self._band = example_band(canvas)
-        self._example: Example | None = None
-        canvas.destinationCrsChanged.connect(self._redraw)
+    def by_role(self) -> list[tuple[str, Example]]:
+        """All polygons with their roles, as the engine names them."""
+        together = zip(ROLES, (self.positive, self.negative))
+        return [(role, example) for role, examples in together for example in examples]
 
-    def show(self, example: Example | None) -> None:
-        self._example = example
-        self._redraw()
-
-    def remove(self) -> None:
-        self._canvas.destinationCrsChanged.disconnect(self._redraw)
-        self._canvas.scene().removeItem(self._band)
-
-    def _redraw(self) -> None:
-        self._band.reset(QgsWkbTypes.GeometryType.PolygonGeometry)
-        if self._example:
-            try:
-                geometry = self._example.in_crs(self._canvas.mapSettings().destinationCrs())
-            except UnusableExampleError:
-                return  # nothing of it lies in the part of the world that the canvas shows
-            self._band.setToGeometry(geometry)
+    def describe(self) -> str:
+        """The size of the first, and how many there are where it isn't alone."""
+        if not self:
+            return ""
+        parts = [self.positive[0].describe()]
+        if len(self.positive) > 1:
+            parts.append(tr("{n} examples").format(n=len(self.positive)))
+        if self.negative:
+            parts.append(tr("{n} of “not this”").format(n=len(self.negative)))
+        return "; ".join(parts)

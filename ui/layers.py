@@ -25,7 +25,8 @@ from qgis.core import (
     QgsWkbTypes,
 )
 
-from .example import Example
+from ..core.protocol import ROLES
+from .example import Example, ExampleSet
 from .texts import tr
 
 STYLES = Path(__file__).resolve().parents[1] / "resources" / "styles"
@@ -89,41 +90,52 @@ def extent_in_raster(
 
 
 def example_on_raster(
-    example: Example, raster: QgsRasterLayer, transforms: QgsCoordinateTransformContext | None = None
+    example: Example,
+    raster: QgsRasterLayer,
+    transforms: QgsCoordinateTransformContext | None = None,
+    role: str = ROLES[0],
 ) -> QgsGeometry:
     """The example in the raster's coordinates."""
     geometry = example.in_crs(raster.crs(), transforms)
     if not geometry.intersects(QgsRectangle(raster.extent())):
-        raise LayerError(
-            tr(
-                "The example does not lie on “{layer}”: draw it there, or choose the raster it lies on."
-            ).format(layer=raster.name())
+        problem = (
+            tr("The example does not lie on “{layer}”: draw it there, or choose the raster it lies on.")
+            if role == ROLES[0]
+            else tr("A polygon of “not this” does not lie on “{layer}”: draw it there, or take it back.")
         )
+        raise LayerError(problem.format(layer=raster.name()))
     geometry.convertToMultiType()
     return geometry
 
 
-def write_example(example: Example, raster: QgsRasterLayer, path: str) -> None:
-    """Write the example as a GeoPackage in the raster's own coordinates.
+def write_examples(examples: ExampleSet, raster: QgsRasterLayer, path: str) -> None:
+    """Write the examples with their roles as a GeoPackage in the raster's own coordinates.
 
     It carries the CRS of the raster's *file*. Where the user gave the layer another CRS, that one says
     where on earth the pixels are, but the engine only sees the file; so both stay consistent.
     """
-    write_features(
-        path,
-        features_of([example_on_raster(example, raster)]),
-        QgsFields(),
-        raster.dataProvider().crs(),
-        QgsProject.instance().transformContext(),
-    )
+    shapes = [(role, example_on_raster(example, raster, role=role)) for role, example in examples.by_role()]
+    write_roles(path, shapes, raster.dataProvider().crs(), QgsProject.instance().transformContext())
 
 
-def features_of(geometries: Iterable[QgsGeometry]) -> Iterator[QgsFeature]:
-    """Shapes as features without attributes."""
-    for geometry in geometries:
-        feature = QgsFeature()
-        feature.setGeometry(geometry)
-        yield feature
+def write_roles(
+    path: str,
+    shapes: Iterable[tuple[str, QgsGeometry]],
+    crs: QgsCoordinateReferenceSystem,
+    transforms: QgsCoordinateTransformContext,
+) -> None:
+    """Write shapes with the column ``role``, by which the engine knows what is wanted and what not."""
+    # By way of a layer: how a field's type is named differs between the QGIS that are served.
+    fields = QgsVectorLayer("Polygon?field=role:string(8)", "roles", "memory").fields()
+
+    def features() -> Iterator[QgsFeature]:
+        for role, geometry in shapes:
+            feature = QgsFeature(fields)
+            feature.setAttribute(0, role)
+            feature.setGeometry(geometry)
+            yield feature
+
+    write_features(path, features(), fields, crs, transforms)
 
 
 def write_features(

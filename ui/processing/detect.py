@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from qgis.core import (
-    QgsFields,
     QgsProcessing,
     QgsProcessingContext,
     QgsProcessingException,
@@ -16,6 +15,7 @@ from qgis.core import (
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSink,
     QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterField,
     QgsProcessingParameterFile,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
@@ -77,8 +77,17 @@ class DetectAlgorithm(ImageAlgorithm):
         self.add(
             QgsProcessingParameterFeatureSource("EXAMPLE", tr("Example"), [POLYGONS]),
             tr(
-                "A layer with a polygon around one object of the kind to find. In a layer of many select one "
-                "and tick “Selected features only”."
+                "A layer with a polygon around one object of the kind to find, or a few around some. In a "
+                "layer of many select one and tick “Selected features only”."
+            ),
+        )
+        self.add(
+            QgsProcessingParameterField(
+                "ROLE", tr("Role"), defaultValue="role", parentLayerParameterName="EXAMPLE", optional=True
+            ),
+            tr(
+                "The example layer's column that says “positive” of what to find and “negative” of what "
+                "not to; empty is positive. A layer without it holds examples of what to find only."
             ),
         )
         self.add(
@@ -160,7 +169,7 @@ class DetectAlgorithm(ImageAlgorithm):
         return True
 
     def _read(self, parameters: dict[str, Any], context: QgsProcessingContext) -> tuple:
-        """The request without its files, the example's shapes, the image and the example's image."""
+        """The request without its files, the examples by role, the image and the example's image."""
         raster = self.parameterAsRasterLayer(parameters, "RASTER", context)
         path = inputs.raster_path(raster)
         other = self.parameterAsRasterLayer(parameters, "EXAMPLE_RASTER", context)
@@ -169,9 +178,10 @@ class DetectAlgorithm(ImageAlgorithm):
         if source is None:
             raise layers.LayerError(self.invalidSourceError(parameters, "EXAMPLE"))
         drawn_on = other if other is not None else raster
+        named = self.parameterAsString(parameters, "ROLE", context)
         polygons = [
-            layers.example_on_raster(example, drawn_on, context.transformContext())
-            for example in inputs.examples(source)
+            (role, layers.example_on_raster(example, drawn_on, context.transformContext(), role))
+            for role, example in inputs.examples(source, named).by_role()
         ]
         request = DetectRequest(
             raster=path,
@@ -213,12 +223,8 @@ class DetectAlgorithm(ImageAlgorithm):
             request.output = str(folder / "detections.gpkg")
             request.mask = inputs.absolute_output(mask) or None
             try:
-                layers.write_features(
-                    request.example,
-                    layers.features_of(self._polygons),
-                    QgsFields(),
-                    self._example_crs,
-                    context.transformContext(),
+                layers.write_roles(
+                    request.example, self._polygons, self._example_crs, context.transformContext()
                 )
             except layers.LayerError as error:
                 raise QgsProcessingException(str(error)) from error

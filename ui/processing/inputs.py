@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from qgis.core import (
+    NULL,
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
     QgsCoordinateTransformContext,
@@ -20,8 +22,9 @@ from qgis.core import (
     QgsRectangle,
 )
 
+from ...core.protocol import ROLES
 from .. import layers
-from ..example import Example
+from ..example import Example, ExampleSet
 from ..texts import tr
 
 MOST_EXAMPLES = 10  # about as many as the canvas's column holds; more is a forgotten selection
@@ -49,8 +52,11 @@ def absolute_output(path: str) -> str:
     return str(Path(path).absolute()) if path else ""
 
 
-def examples(source: QgsProcessingFeatureSource) -> list[Example]:
-    """The source's polygons, of which there may be a few only."""
+def examples(source: QgsProcessingFeatureSource, role_field: str = "role") -> ExampleSet:
+    """The source's polygons, of which there may be a few only, by what the field says of them.
+
+    The engine's command line reads its column ``role`` the same way.
+    """
     count = source.featureCount()
     if count > MOST_EXAMPLES:
         raise layers.LayerError(
@@ -59,14 +65,33 @@ def examples(source: QgsProcessingFeatureSource) -> list[Example]:
                 "“Selected features only”."
             ).format(n=count, most=MOST_EXAMPLES)
         )
-    request = QgsFeatureRequest().setNoAttributes()
-    found = [
-        Example.from_geometry(feature.geometry(), source.sourceCrs())
-        for feature in source.getFeatures(request, _UNCHECKED)
-    ]
+    index = source.fields().lookupField(role_field) if role_field else -1
+    if index < 0 and role_field not in ("", "role"):  # the default need not be there, a choice must
+        raise layers.LayerError(tr("The examples have no column “{field}”.").format(field=role_field))
+    request = QgsFeatureRequest().setSubsetOfAttributes([index] if index >= 0 else [])
+    found = ExampleSet()
+    for feature in source.getFeatures(request, _UNCHECKED):
+        role = _role(feature.attribute(index), role_field) if index >= 0 else ROLES[0]
+        example = Example.from_geometry(feature.geometry(), source.sourceCrs())
+        found = found.with_one(example, negative=role != ROLES[0])
+    if found.negative and not found.positive:
+        raise layers.LayerError(tr("All polygons are negative: there has to be an example of what to find."))
     if not found:
         raise layers.LayerError(tr("There is no example polygon: draw or select one first."))
     return found
+
+
+def _role(value: Any, role_field: str) -> str:
+    """What a feature's attribute says: one of the two roles, the first where it says nothing."""
+    said = "" if value is None or value == NULL else str(value).strip()
+    role = said.lower() or ROLES[0]
+    if role not in ROLES:
+        raise layers.LayerError(
+            tr("The column “{field}” says “{said}”: it has to be positive, negative or empty.").format(
+                field=role_field, said=said
+            )
+        )
+    return role
 
 
 def extent_on_raster(
