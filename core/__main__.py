@@ -27,7 +27,12 @@ def _parser() -> argparse.ArgumentParser:
 
     detect = commands.add_parser("detect", help="find everything like the example", allow_abbrev=False)
     detect.add_argument("--raster", required=True, help="the image to search")
-    detect.add_argument("--example", required=True, help="vector file with the example polygon")
+    detect.add_argument(
+        "--example",
+        required=True,
+        help="vector file with the example polygon, or several; a column role says which are positive "
+        "and which negative, that is, not to be found (empty: positive)",
+    )
     detect.add_argument("--example-raster", help="the image that the example is on (default: --raster)")
     detect.add_argument("--extent", nargs=4, type=float, metavar=("XMIN", "YMIN", "XMAX", "YMAX"))
     detect.add_argument("--target", default="building", help="building, vehicle or other")
@@ -38,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--resolution", type=float, help="metres per canvas pixel")
     detect.add_argument("--runs", type=int, default=64, help="prompt sets per tile (64)")
     detect.add_argument("--seed", type=int, default=0, help="seed of the random prompts (0)")
-    detect.add_argument("--min-score", type=float, help="least score (default: from the example)")
+    detect.add_argument("--min-score", type=float, help="least score (default: from the examples)")
     detect.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     detect.add_argument("--regularize", action="store_true", help="right angles, where they cost little")
     detect.add_argument("--rectangles", action="store_true", help="every object as an oriented rectangle")

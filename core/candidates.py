@@ -56,6 +56,17 @@ def stable(share: np.ndarray) -> int:
     return int((share > CUT + STABILITY_OFFSET).sum())
 
 
+def score_of(vote: Vote, polygon: np.ndarray) -> float:
+    """Mean share of what lies above the cut inside a polygon, as a detection there would score; else 0.
+
+    Parameters
+    ----------
+    polygon : ndarray of bool, shape (h, w)
+    """
+    share = vote.share[polygon & (vote.share > CUT)]
+    return float(share.mean()) if share.size else 0.0
+
+
 def recovery(logits: np.ndarray, canvas: Canvas) -> np.ndarray:
     """IoU of each run's mask with the example, judged where the truth is known.
 
@@ -66,11 +77,9 @@ def recovery(logits: np.ndarray, canvas: Canvas) -> np.ndarray:
     Returns
     -------
     ndarray of float32, shape (R,)
-        Over the copies' polygons and rings, and what is known not to be wanted; the
-        unlabelled surroundings don't count.
+        Over the copies' polygons and rings; the unlabelled surroundings don't count.
     """
-    outside = canvas.ring if canvas.negative is None else canvas.ring | canvas.negative
-    inside, beside = (_to_logit_grid(part, logits.shape[-2:]) for part in (canvas.example, outside))
+    inside, beside = (_to_logit_grid(part, logits.shape[-2:]) for part in (canvas.example, canvas.ring))
     positive = logits > 0
     hit = (positive * inside).sum((1, 2))
     spill = (positive * beside).sum((1, 2))

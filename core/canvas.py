@@ -14,9 +14,7 @@ the example is shown as often as there is room.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from affine import Affine
@@ -40,14 +38,11 @@ class Crop:
         The example polygon.
     valid : ndarray of bool, shape (S, S)
         False where the raster has no data.
-    negative : bool
-        The polygon is what is not wanted.
     """
 
     image: np.ndarray
     mask: np.ndarray
     valid: np.ndarray
-    negative: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +69,6 @@ class Canvas:
     copies : tuple of Copy
     canvas_from_tile : Affine
         A translation by the column's width.
-    negative : ndarray of bool, shape (H, W), optional
-        What is not wanted, the negative polygon in every whole copy; None without any.
     """
 
     image: np.ndarray
@@ -84,7 +77,6 @@ class Canvas:
     query: np.ndarray
     copies: tuple[Copy, ...]
     canvas_from_tile: Affine
-    negative: np.ndarray | None = None
 
     @property
     def column(self) -> int:
@@ -141,7 +133,7 @@ def stitch(crops: list[Crop], tile: np.ndarray, tile_valid: np.ndarray) -> Canva
     Parameters
     ----------
     crops : list of Crop
-        All of one side S, a multiple of 16; the first is positive.
+        All of one side S, a multiple of 16.
     tile : ndarray of uint8, shape (h, w, 3)
         The query, h at least S.
     tile_valid : ndarray of bool, shape (h, w)
@@ -150,9 +142,8 @@ def stitch(crops: list[Crop], tile: np.ndarray, tile_valid: np.ndarray) -> Canva
     -------
     Canvas
         Of shape (h, S + w). The column holds the crops in turn, each time in
-        the next orientation, and every second one is negative where there are
-        negative ones; a last copy that does not fit is cut off, and shown to
-        SAM but not prompted.
+        the next orientation; a last copy that does not fit is cut off, and
+        shown to SAM but not prompted.
     """
     side = crops[0].image.shape[0]
     height, width = tile.shape[:2]
@@ -164,31 +155,17 @@ def stitch(crops: list[Crop], tile: np.ndarray, tile_valid: np.ndarray) -> Canva
     query[:, side:] = tile_valid
     rings = [ring_around(crop.mask) & crop.valid for crop in crops]
     turns_of = orientations(side)
-    negative = np.zeros_like(example) if any(crop.negative for crop in crops) else None
     copies = []
-    for top, (index, showing) in zip(range(0, height, side), _slots(crops)):
+    for number, top in enumerate(range(0, height, side)):
+        index = number % len(crops)
         crop = crops[index]
-        turns, mirrored, oriented_from_example = turns_of[showing % len(turns_of)]
+        turns, mirrored, oriented_from_example = turns_of[number // len(crops) % len(turns_of)]
         rows = slice(top, min(top + side, height))
         shown = slice(0, rows.stop - top)
         pixels = np.where(crop.valid[..., None], crop.image, np.uint8(FILL))
         image[rows, :side] = _oriented(pixels, turns, mirrored)[shown]
         if top + side <= height:
-            drawn = negative if crop.negative else example
-            drawn[rows, :side] = _oriented(crop.mask, turns, mirrored)
-            if not crop.negative:  # beside what is not wanted there may be anything
-                ring[rows, :side] = _oriented(rings[index], turns, mirrored)
+            example[rows, :side] = _oriented(crop.mask, turns, mirrored)
+            ring[rows, :side] = _oriented(rings[index], turns, mirrored)
             copies.append(Copy(index, Affine.translation(0, top) @ oriented_from_example))
-    return Canvas(image, example, ring, query, tuple(copies), Affine.translation(side, 0), negative)
-
-
-def _slots(crops: list[Crop]) -> Iterator[tuple[int, int]]:
-    """Which crop stands where in the column, from the top, and for the how manieth time.
-
-    Positive and negative ones alternate and the first is positive, so that the
-    example keeps half of the column or more.
-    """
-    of_sign = [[i for i, crop in enumerate(crops) if crop.negative == sign] for sign in (False, True)]
-    for number in itertools.count():
-        for indices in filter(None, of_sign):
-            yield indices[number % len(indices)], number // len(indices)
+    return Canvas(image, example, ring, query, tuple(copies), Affine.translation(side, 0))

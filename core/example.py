@@ -188,36 +188,19 @@ def working_resolution(example: Example, query: Raster, target: Target, asked: f
 
 
 def cut_crops(example: Example, resolution: float, stretch: Stretch | None) -> list[Crop]:
-    """Cut a square crop around each polygon, all of one size, at the working resolution.
-
-    The positive ones come first; they alone decide the size. Of a negative polygon
-    that is larger the crop shows the middle.
-    """
-    work_from_px = (~example.raster.px_from_work(resolution)).to_shapely()
-    positive = [affine_transform(polygon, work_from_px) for polygon in example.polygons_px]
-    negative = [affine_transform(polygon, work_from_px) for polygon in example.negatives_px]
-    side = crop_side(max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in (p.bounds for p in positive)))
+    """Cut a square crop around each positive polygon, all of one size, at the working resolution."""
+    raster = example.raster
+    work_from_px = ~raster.px_from_work(resolution)
+    polygons_work = [affine_transform(p, work_from_px.to_shapely()) for p in example.polygons_px]
+    longest = max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in (p.bounds for p in polygons_work))
+    side = crop_side(longest)
     crops = []
-    for number, polygon in enumerate(positive + negative):
-        is_negative = number >= len(positive)
-        left, top = _window_around(polygon, side)
-        image, valid = example.raster.read(left, top, side, side, resolution, stretch)
+    for polygon in polygons_work:
+        x0, y0, x1, y1 = polygon.bounds
+        left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
+        image, valid = raster.read(left, top, side, side, resolution, stretch)
         mask = rasterize([polygon], (side, side), transform=Affine.translation(left, top)).astype(bool)
-        if is_negative and not (mask & valid).any():
-            raise InputError(
-                "Of a negative polygon nothing can be seen: it is too small, or the raster has no data "
-                "under it. Draw it larger, or on the image."
-            )
         if not (mask & valid).any():
             raise InputError("The raster has no data under the example. Draw it on the image.")
-        crops.append(Crop(image, mask, valid, is_negative))
+        crops.append(Crop(image, mask, valid))
     return crops
-
-
-def _window_around(polygon_work: Polygon, side: int) -> tuple[int, int]:
-    """Upper left corner of the square in whose middle the polygon lies."""
-    x0, y0, x1, y1 = polygon_work.bounds
-    if max(x1 - x0, y1 - y0) <= side:
-        return round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
-    inside = polygon_work.representative_point()  # a bent one may have nothing in its box's middle
-    return round(inside.x - side / 2), round(inside.y - side / 2)

@@ -37,6 +37,7 @@ Progress = Callable[[float, str], None]
 MIRRORINGS = [np.s_[:, :], np.s_[::-1, ::-1], np.s_[:, ::-1], np.s_[::-1, :]]
 SEAM_CONTACT = 0.5  # of what two halves of an object share with each other's tiles, where objects touch
 MIN_SCORE = 0.6  # the default: scores are relative to the example's own vote
+STRICTEST = 0.75  # what negative polygons raise it to at most: beyond, more is lost than won (docs/method.md)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +114,7 @@ def detect(
         extent_work = affine_transform(extent, (~query.map_from_work(resolution)).to_shapely())
         objects, tiles = _search(job, grid, extent_work, progress)
         found = _detections(job, objects, extent)
-        min_score = MIN_SCORE if request.min_score is None else request.min_score
+        min_score = _least_score(job) if request.min_score is None else request.min_score
         kept = found[found["score"] >= min_score].reset_index(drop=True)
         if cancelled():
             raise CancelledError
@@ -176,6 +177,35 @@ def _search(
         near = cells.query(np.array(reaching, dtype=object), predicate="intersects")[1]
         wanted = set(near.tolist()) - done
     return objects, len(done)
+
+
+def _least_score(job: _Job) -> float:
+    """The default least score: what a negative polygon scores is not enough.
+
+    Each is looked at in its own tile of the raster that it was drawn on, whatever
+    the extent, so that the answer depends on the raster, the examples and the seed only.
+    """
+    if not job.example.negatives_px:
+        return MIN_SCORE
+    raster = job.example.raster
+    there = dataclasses.replace(job, query=raster)
+    size_work = raster.size_work(job.resolution)
+    own = Grid(*size_work, job.crops[0].image.shape[0], job.example.longer_side_m / job.resolution)
+    tiles = list(own.tiles())
+    cells = shapely.STRtree([shapely.box(*tile.cell_work) for tile in tiles])
+    work_from_px = (~raster.px_from_work(job.resolution)).to_shapely()
+    in_tile: dict[int, list[shapely.Polygon]] = {}
+    for polygon in job.example.negatives_px:
+        middle_work = affine_transform(polygon.representative_point(), work_from_px)
+        in_tile.setdefault(int(cells.nearest(middle_work)), []).append(polygon)
+    scores = [0.0]
+    for index, polygons_px in in_tile.items():
+        if (vote := _vote(there, own, tiles[index])) is not None:
+            valid = np.ones(vote.share.shape, bool)
+            scores += [
+                candidates.score_of(vote, _drawn_on(there, tiles[index], valid, [p])) for p in polygons_px
+            ]
+    return min(max(MIN_SCORE, *scores), STRICTEST)
 
 
 def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:

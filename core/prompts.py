@@ -9,8 +9,6 @@ points and of which sign. What is our reading:
 * negative points come from a close ring around the polygon only. The paper's
   example image has a mask of *all* its objects; our user draws *one*, so what
   lies further away may be another object of the same kind;
-* where the user has drawn what is *not* wanted, as many negative points more are
-  drawn over the copies of that, whatever the design;
 * the query's points are drawn uniformly over the tile's valid pixels, so many
   fall on nothing of interest; the ensemble's filter sorts those runs out.
 
@@ -84,8 +82,6 @@ def _design(*, negatives: bool, query_points: int) -> Callable[..., PromptSets]:
         signed = [(1, _draw(canvas.example, runs, EXAMPLE_POINTS, rng))]
         if negatives:
             signed.append((0, _draw(canvas.ring, runs, EXAMPLE_POINTS, rng)))
-        if canvas.negative is not None:  # what the user does not want, no design does
-            signed.append((0, _draw(canvas.negative, runs, EXAMPLE_POINTS, rng)))
         if query_points:
             signed.append((1, _draw(canvas.query, runs, query_points, rng)))
         return PromptSets(

@@ -1,7 +1,6 @@
 """Negative polygons, "not this", from the example's file to the detections.
 
-A stand-in for the network compares every pixel's brightness with what the
-positive and the negative points lie on, so that the truth is known.
+A stand-in for the network is the surer the brighter a pixel is, so that every score is known.
 """
 
 import dataclasses
@@ -14,12 +13,10 @@ import shapely
 import torch
 from affine import Affine
 
-from core.candidates import recovery
-from core.canvas import Crop, stitch
+from core.candidates import Vote, known, score_of
 from core.errors import InputError
 from core.example import cut_crops, read_example
-from core.pipeline import detect
-from core.prompts import EXAMPLE_POINTS, STRATEGIES
+from core.pipeline import MIN_SCORE, STRICTEST, detect
 from core.protocol import DetectRequest
 from core.raster import Raster
 from core.sam import Decoded, Embedding
@@ -86,135 +83,66 @@ def test_roles_that_cannot_be_used_get_a_sentence(raster, write_polygons, geomet
     assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
 
 
-# Crops and column
-
-
-def test_crops_have_the_size_that_the_positive_ones_ask_for(raster, write_polygons):
+def test_crops_are_those_of_what_is_wanted(raster, write_polygons):
     alone = cut_crops(read_example(write_polygons([SQUARE]), raster), 0.5, None)
     path = write_polygons([LARGE, SQUARE, SMALL], role=["negative", "positive", "negative"])
     crops = cut_crops(read_example(path, raster), 0.5, None)
-    assert [crop.negative for crop in crops] == [False, True, True]
-    assert {crop.image.shape for crop in crops} == {alone[0].image.shape}
+    assert len(crops) == 1
+    np.testing.assert_array_equal(crops[0].image, alone[0].image)
     np.testing.assert_array_equal(crops[0].mask, alone[0].mask)
-    # the large one's middle fills the crop's height; the small one is seen whole
-    assert crops[1].mask.any(axis=0).all() and crops[2].mask.sum() == 12 * 10
 
 
-def test_of_a_large_bent_polygon_the_crop_shows_a_part(raster, write_polygons):
-    bent = shapely.box(500_000, 5_399_930, 500_079, 5_399_999).difference(
-        shapely.box(500_004, 5_399_934, 500_080, 5_400_000)
-    )
-    path = write_polygons([SQUARE, bent], role=["positive", "negative"])
-    assert cut_crops(read_example(path, raster), 0.5, None)[1].mask.any()
+# What it scores
 
 
-def test_a_negative_polygon_of_which_nothing_is_seen_gets_a_sentence(raster, write_polygons):
-    dot = shapely.Point(500_050.2, 5_399_950.2).buffer(0.05)
-    path = write_polygons([SQUARE, dot], role=["positive", "negative"])
-    with pytest.raises(InputError, match="nothing can be seen: it is too small"):
-        cut_crops(read_example(path, raster), 0.5, None)
+def test_a_negative_polygon_scores_as_a_detection_there_would():
+    share = np.zeros((20, 20), np.float32)
+    share[:, :10], share[:, 10:15] = 0.7, 0.4
+    vote = Vote(share, 0.9, share > 0.5, share, 0.9)
+    polygon = np.zeros((20, 20), bool)
+    polygon[5:10, 5:20] = True
+    assert score_of(vote, polygon) == pytest.approx(0.7)  # only what lies above the cut
+    polygon[:, :10] = False
+    assert score_of(vote, polygon) == 0
 
 
-def crop_of(value, *, negative=False, side=32):
-    mask = np.zeros((side, side), bool)
-    mask[10:22, 8:20] = True
-    return Crop(np.full((side, side, 3), value, np.uint8), mask, np.ones((side, side), bool), negative)
-
-
-def column_of(crops, height):
-    return stitch(crops, np.zeros((height, 16, 3), np.uint8), np.ones((height, 16), bool))
-
-
-@pytest.mark.parametrize(
-    ("positive", "negative", "slots", "expected"),
-    [
-        (1, 1, 4, [0, 1, 0, 1]),
-        (1, 1, 3, [0, 1, 0]),
-        (1, 3, 5, [0, 1, 0, 2, 0]),
-        (3, 1, 5, [0, 3, 1, 3, 2]),
-        (2, 2, 1, [0]),
-    ],
-)
-def test_what_is_wanted_keeps_half_of_the_column_or_more(positive, negative, slots, expected):
-    crops = [crop_of(10 + i, negative=i >= positive) for i in range(positive + negative)]
-    canvas = column_of(crops, 32 * slots)
-    assert [copy.crop for copy in canvas.copies] == expected
-    for number, index in enumerate(expected):
-        rows = slice(32 * number, 32 * number + 32)
-        here, other = (canvas.example, canvas.negative)[:: -1 if crops[index].negative else 1]
-        assert here[rows].sum() == 144 and not other[rows].any()
-        assert canvas.ring[rows].any() != crops[index].negative
-        assert (canvas.image[rows, :32] == 10 + index).all()
-
-
-# Prompts and vote
-
-
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_every_design_has_negative_points_on_what_is_not_wanted(name):
-    canvas = column_of([crop_of(10), crop_of(20, negative=True)], 128)
-    prompts = STRATEGIES[name].place(canvas, 20, np.random.default_rng(0))
-    columns, rows = np.moveaxis(prompts.points_canvas.astype(int), -1, 0)
-    on_negative = canvas.negative[rows, columns]
-    assert (on_negative.sum(axis=1) == EXAMPLE_POINTS).all() and (prompts.labels[on_negative] == 0).all()
-
-
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_without_negative_polygons_the_points_are_those_of_before(name):
-    canvas = column_of([crop_of(10), crop_of(20)], 128)
-    assert canvas.negative is None
-    prompts = STRATEGIES[name].place(canvas, 20, np.random.default_rng(3))
-    rng, expected = np.random.default_rng(3), []
-    query_points = {"example-only": 0, "random-points": 4}.get(name, 1)
-    for mask, count in ((canvas.example, 4), (canvas.ring, 4), (canvas.query, query_points)):
-        if count and not (mask is canvas.ring and name == "random-point-positive"):
-            rows, columns = np.nonzero(mask)
-            chosen = rng.integers(len(rows), size=(20, count))
-            expected.append(np.stack([columns[chosen], rows[chosen]], axis=-1) + 0.5)
-    np.testing.assert_array_equal(prompts.points_canvas, np.concatenate(expected, axis=1))
-
-
-def test_a_run_that_takes_in_what_is_not_wanted_is_distrusted():
-    canvas = column_of([crop_of(10), crop_of(20, negative=True)], 128)
-    both = np.full((2, 256, 256), -5.0, np.float32)
-    coarse = np.zeros((1024, 1024), bool)
-    coarse[:128, :48] = canvas.example
-    both[0][coarse.reshape(256, 4, 256, 4).any((1, 3))] = 5
-    coarse[:128, :48] |= canvas.negative
-    both[1][coarse.reshape(256, 4, 256, 4).any((1, 3))] = 5
-    good, bad = recovery(both, canvas)
-    assert good > 0.8 and bad < 0.6
+def test_what_is_negative_is_not_found_and_wins_over_the_example():
+    share = np.full((20, 20), 0.8, np.float32)
+    example, negative = np.zeros((2, 20, 20), bool)
+    example[:10], negative[5:15] = True, True
+    found = known(Vote(share, 0.9, share > 0.5, share, 0.9), example, negative).found
+    np.testing.assert_array_equal(found, ~negative)
 
 
 # The whole way
 
-DARK, MIDDLE, BRIGHT = 60, 160, 220
+DARK, BRIGHT = 60, 220
 WANTED = [(100, 80, 160, 120), (300, 90, 350, 150), (700, 500, 740, 560), (880, 300, 930, 340)]
-UNWANTED = [(420, 90, 480, 130), (600, 200, 650, 260), (870, 600, 920, 650)]
+SURE = 0.98
+DOUBTFUL = {  # boxes and how sure the network is of them
+    (420, 90, 480, 130): 0.68,
+    (600, 200, 650, 260): 0.65,
+    (870, 600, 920, 650): 0.71,
+    (100, 500, 160, 560): 0.9,
+}
 TRANSFORM = Affine(0.5, 0, 5e5, 0, -0.5, 5.4e6)
 
 
-class ComparingSegmenter:
-    """Finds what is nearer in brightness to what the positive points lie on than to any negative point's."""
+class BrightnessSegmenter:
+    """Answers every prompt with how bright each pixel is."""
 
-    name = "comparing"
+    name = "brightness"
 
     def encode(self, image):
-        grey = np.zeros((1024, 1024), np.float32)
-        grey[: image.shape[0], : image.shape[1]] = image.mean(axis=-1)
-        coarse = grey.reshape(256, 4, 256, 4).mean((1, 3))
+        share = np.zeros((1024, 1024), np.float32)
+        share[: image.shape[0], : image.shape[1]] = (image.mean(axis=-1) - DARK) / (BRIGHT - DARK) * SURE
+        coarse = share.reshape(256, 4, 256, 4).mean((1, 3))
         return Embedding(torch.as_tensor(coarse)[None, None], image.shape[:2])
 
     def decode(self, embedding, points_canvas, labels, **_):
-        grey = embedding.features[0, 0].numpy()
-        logits = np.empty((len(points_canvas), 1, 256, 256), np.float32)
-        for run, points in enumerate(points_canvas):
-            columns, rows = (points // 4).astype(int).T
-            seen = grey[rows, columns]
-            wanted = np.abs(grey - np.median(seen[labels[run] == 1]))
-            unwanted = np.min([np.abs(grey - value) for value in seen[labels[run] == 0]], axis=0)
-            logits[run, 0] = (unwanted - wanted) / 4
-        return Decoded(logits, np.full((len(logits), 1), 0.9, np.float32))
+        share = np.clip(embedding.features[0, 0].numpy(), 1e-3, 1 - 1e-3)
+        logits = np.broadcast_to(np.log(share / (1 - share)), (len(points_canvas), 1, 256, 256))
+        return Decoded(logits.astype(np.float32), np.full((len(logits), 1), 0.9, np.float32))
 
 
 @dataclasses.dataclass
@@ -223,6 +151,7 @@ class Place:
 
     folder: object
     raster: str
+    least: float = 0.0
 
     def polygon(self, box):
         x0, y0, x1, y1 = box
@@ -236,7 +165,9 @@ class Place:
     def find(self, example, **fields):
         output = str(self.folder / "found.gpkg")
         request = {"target": "other", "strategy": "random-point", "runs": 8} | fields
-        detect(DetectRequest(self.raster, example, output, **request), segmenter=ComparingSegmenter())
+        request = DetectRequest(self.raster, example, output, **request)
+        summary = detect(request, segmenter=BrightnessSegmenter())
+        self.least = summary.min_score
         return gpd.read_file(output)
 
     def hits(self, table, boxes):
@@ -247,26 +178,48 @@ class Place:
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
     image = np.full((3, 700, 1000), DARK, np.uint8)
-    for value, boxes in ((BRIGHT, WANTED), (MIDDLE, UNWANTED)):
-        for x0, y0, x1, y1 in boxes:
-            image[:, y0:y1, x0:x1] = value
+    for (x0, y0, x1, y1), sure in (dict.fromkeys(WANTED, SURE) | DOUBTFUL).items():
+        image[:, y0:y1, x0:x1] = round(DARK + sure / SURE * (BRIGHT - DARK))
     profile = {"driver": "GTiff", "count": 3, "width": 1000, "height": 700, "dtype": "uint8"}
     with rasterio.open(folder / "r.tif", "w", crs="EPSG:25832", transform=TRANSFORM, **profile) as dataset:
         dataset.write(image)
     return Place(folder, str(folder / "r.tif"))
 
 
-@pytest.fixture(scope="module")
-def with_negative(place):
-    path = place.example("both.gpkg", [WANTED[0], UNWANTED[0]], role=["positive", "negative"])
-    return path, place.find(path)
+def drawn(place, *negatives):
+    roles = ["positive", *["negative"] * len(negatives)]
+    return place.example("drawn.gpkg", [WANTED[0], *negatives], role=roles)
 
 
-def test_what_looks_like_the_negative_polygon_is_no_longer_found(place, with_negative):
+def test_what_is_no_surer_than_the_negative_polygon_is_no_longer_found(place):
+    boxes = list(DOUBTFUL)
     before = place.find(place.example("one.gpkg", [WANTED[0]]))
-    assert place.hits(before, WANTED) == [1] * 4 and place.hits(before, UNWANTED) == [1] * 3
-    _, after = with_negative
-    assert place.hits(after, WANTED) == [1] * 4 and place.hits(after, UNWANTED) == [0] * 3
+    assert place.least == MIN_SCORE
+    assert place.hits(before, WANTED) == [1] * 4 and place.hits(before, boxes) == [1] * 4
+    after = place.find(drawn(place, boxes[0]))
+    assert 0.66 < place.least < 0.72
+    assert place.hits(after, WANTED) == [1] * 4 and place.hits(after, boxes) == [0, 0, 1, 1]
+    both = place.find(drawn(place, boxes[0], boxes[2]))  # the surest one counts
+    assert place.hits(both, WANTED) == [1] * 4 and place.hits(both, boxes) == [0, 0, 0, 1]
+
+
+def test_a_negative_polygon_on_something_sure_takes_itself_and_does_not_empty_the_map(place):
+    boxes = list(DOUBTFUL)
+    table = place.find(drawn(place, boxes[3]))
+    assert place.least == STRICTEST
+    assert place.hits(table, WANTED) == [1] * 4 and place.hits(table, boxes) == [0] * 4
+
+
+def test_a_negative_polygon_where_nothing_is_found_changes_nothing(place):
+    before = place.find(place.example("one.gpkg", [WANTED[0]]))
+    after = place.find(drawn(place, (400, 400, 450, 450)))
+    assert place.least == MIN_SCORE
+    assert list(before.geometry.to_wkb()) == list(after.geometry.to_wkb())
+
+
+def test_a_least_score_that_was_asked_for_is_kept_to(place):
+    table = place.find(drawn(place, next(iter(DOUBTFUL))), min_score=0.3)
+    assert place.least == 0.3 and place.hits(table, list(DOUBTFUL)) == [0, 1, 1, 1]
 
 
 def test_a_column_that_says_positive_changes_nothing(place):
@@ -286,10 +239,13 @@ def test_nothing_is_found_under_a_negative_polygon_though_it_looks_like_the_exam
 
 
 @pytest.mark.parametrize("box", [(560, 150, 900, 420), (840, 250, 1000, 700)])
-def test_an_extent_gives_the_same_polygons_where_it_looks(place, with_negative, box):
-    path, whole = with_negative
+def test_an_extent_gives_the_same_polygons_where_it_looks(place, box):
+    path = drawn(place, next(iter(DOUBTFUL)))  # which lies outside of both extents
+    whole, least = place.find(path), place.least
+    assert least > MIN_SCORE
     extent = place.polygon(box)
     part = place.find(path, extent=list(extent.bounds))
+    assert place.least == least
     expected = whole[whole.intersects(extent)]
     assert len(expected) > 0
     assert sorted(part.geometry.to_wkb()) == sorted(expected.geometry.to_wkb())
