@@ -78,10 +78,10 @@ class ExampleStep(QGroupBox):
         self.clear_button = QPushButton(self.tr("Clear"))
         self._note = _note()
         layout = QVBoxLayout(self)
-        layout.addWidget(self.draw_button)
-        for row in (
+        for row in (  # how to begin, how to refine, how to go back; in pairs, or the dock gets wider
+            (self.draw_button, self.selection_button),
             (self.more_button, self.not_button),
-            (self.selection_button, self.undo_button, self.clear_button),
+            (self.undo_button, self.clear_button),
         ):
             buttons = QHBoxLayout()
             for button in row:
