@@ -38,6 +38,8 @@ class Vote:
         Cosine of SAM's embedding to the example's mean embedding.
     iou_pred : float
         Mean predicted IoU of the runs that were kept.
+    border : ndarray of float32, shape (h, w), optional
+        Probability that an object ends there, from networks that answer it.
     objects : ndarray of int32, shape (h, w), optional
         Numbers of single objects where something is found, 0 elsewhere;
         without it every connected patch is one object.
@@ -48,6 +50,7 @@ class Vote:
     found: np.ndarray
     similarity: np.ndarray
     iou_pred: float
+    border: np.ndarray | None = None
     objects: np.ndarray | None = None
 
 
@@ -114,6 +117,7 @@ def combine(decoded: Decoded, embedding: Embedding, canvas: Canvas, smooth_px: i
         found=_smooth(tile > CUT, smooth_px) & canvas.tile_part(canvas.query),  # closing fills nodata too
         similarity=np.ascontiguousarray(canvas.tile_part(_similarity(embedding, canvas))),
         iou_pred=float(iou_pred[kept].mean()),
+        border=None if embedding.borders is None else _tile_border(embedding.borders, canvas),
     )
 
 
@@ -145,6 +149,7 @@ def average(
         found=_smooth(share > CUT, smooth_px) & valid,
         similarity=mean([vote.similarity for vote in votes]),
         iou_pred=float(np.mean([vote.iou_pred for vote in votes])),
+        border=None if votes[0].border is None else mean([vote.border for vote in votes]),
     )
 
 
@@ -179,6 +184,11 @@ def _smooth(mask: np.ndarray, radius: int) -> np.ndarray:
     padded = np.pad(mask, radius + 1, mode="edge")  # else the tile's border would be eaten
     padded = ndimage.binary_closing(ndimage.binary_opening(padded, disc), disc)
     return padded[radius + 1 : -radius - 1, radius + 1 : -radius - 1]
+
+
+def _tile_border(borders: np.ndarray, canvas: Canvas) -> np.ndarray:
+    fine = _to_canvas_grid(borders, canvas.image.shape[:2], LOGIT_STRIDE)
+    return np.ascontiguousarray(canvas.tile_part(fine))
 
 
 def _similarity(embedding: Embedding, canvas: Canvas) -> np.ndarray:

@@ -18,8 +18,8 @@ from affine import Affine
 from rasterio.features import rasterize
 from shapely.affinity import affine_transform
 
-from . import candidates, instances, output, rectangles, regularize, vectorize
-from .canvas import Crop, stitch
+from . import borders, candidates, instances, output, rectangles, regularize, vectorize
+from .canvas import Canvas, Crop, stitch
 from .errors import CancelledError, InputError
 from .example import Example, cut_crops, read_example, working_resolution
 from .extent import asked_extent
@@ -28,7 +28,7 @@ from .models import CATALOGUE
 from .prompts import Strategy, strategy_named
 from .protocol import DetectRequest
 from .raster import Raster
-from .sam import Segmenter
+from .sam import Embedding, Segmenter
 from .targets import Target, target_named
 
 Progress = Callable[[float, str], None]
@@ -231,20 +231,30 @@ def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
         votes.append(candidates.combine(decoded, embedding, canvas, smooth_px=0))
         shown = shown or (canvas, embedding)  # the first is not mirrored
     vote = candidates.average(votes, mirrorings, valid, job.target.smooth_px)
-    if clicks:
-        canvas, embedding = shown
-        objects = instances.separate(
-            job.segmenter,
-            embedding,
-            canvas,
-            vote.found,
-            example_px=job.example.area_m2 / job.resolution**2,
-            budget=clicks,
-            cancelled=job.cancelled,
-        )
-        vote = dataclasses.replace(vote, objects=objects)
+    if job.strategy.separates:
+        vote = dataclasses.replace(vote, objects=_objects(job, vote, *shown, clicks))
     drawn = (job.example.polygons_px, job.example.negatives_px)
     return candidates.known(vote, *(_drawn_on(job, tile, valid, polygons_px) for polygons_px in drawn))
+
+
+def _objects(
+    job: _Job, vote: candidates.Vote, canvas: Canvas, embedding: Embedding, clicks: int
+) -> np.ndarray | None:
+    """Part what was found into objects: along the borders that the network knows, or by clicks."""
+    example_px = job.example.area_m2 / job.resolution**2
+    if vote.border is not None and borders.are_fine_enough(example_px):
+        return borders.part(vote.found, vote.border, example_px=example_px)
+    if not clicks:
+        return None
+    return instances.separate(
+        job.segmenter,
+        embedding,
+        canvas,
+        vote.found,
+        example_px=example_px,
+        budget=clicks,
+        cancelled=job.cancelled,
+    )
 
 
 def _drawn_on(job: _Job, tile: Tile, valid: np.ndarray, polygons_px: list[shapely.Polygon]) -> np.ndarray:

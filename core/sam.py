@@ -22,7 +22,7 @@ from .attention import LeanImageEncoder
 from .best_masks import BestMasks, Keep
 from .canvas import SIDE
 from .decoder import Decoder, ImageSide, Read
-from .embedded import ConvEncoder, build_embedded
+from .embedded import BorderHead, ConvEncoder, build_embedded, take_border_head
 from .errors import CancelledError, InputError
 from .heads import build_heads
 
@@ -49,10 +49,14 @@ class Embedding:
         One cell per 16 x 16 canvas pixels; cells beyond the canvas are padding.
     shape_canvas : tuple of int
         Height and width of the canvas in pixels.
+    borders : ndarray of float32, shape (256, 256), optional
+        Probability that an object ends there, at stride 4, from networks that
+        answer it.
     """
 
     features: torch.Tensor
     shape_canvas: tuple[int, int]
+    borders: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,10 +149,17 @@ class Segmenter:
     half : torch.dtype, optional
         Encode in this precision where the arithmetic bears it (autocast).
         Default: float16 on CUDA, which has units for it, else none.
+    border_head : BorderHead, optional
+        Answers where objects end, from the embedding.
     """
 
     def __init__(
-        self, sam: Sam, name: str, device: torch.device | str = "cpu", half: torch.dtype | None = None
+        self,
+        sam: Sam,
+        name: str,
+        device: torch.device | str = "cpu",
+        half: torch.dtype | None = None,
+        border_head: BorderHead | None = None,
     ):
         self.sam = sam.to(device).eval()
         # Convolutions of few channels are half as fast again with the channels last on a processor.
@@ -157,6 +168,7 @@ class Segmenter:
         )
         if self._channels_last:
             self.sam.image_encoder.to(memory_format=torch.channels_last)
+        self._border_head = border_head and border_head.to(device).eval()
         self.name = name
         self.device = torch.device(device)
         self._half = half or (torch.float16 if self.device.type == "cuda" else None)
@@ -170,6 +182,7 @@ class Segmenter:
         """Load a model of the catalogue; a file of another network raises ``InputError``."""
         path = models.weights_file(name, checkpoint)
         state = read_state_dict(path)
+        border_head = take_border_head(state) if name == models.EMBEDDED.name else None
         if name == mobile_sam.NAME:
             sam, state = mobile_sam.build_mobile_sam(), mobile_sam.from_published(state)
         else:
@@ -180,7 +193,7 @@ class Segmenter:
             raise InputError(
                 f"{path} is no checkpoint of the model {name!r}. Choose the file that belongs to it."
             ) from error
-        return cls(sam, name, choose_device(device))
+        return cls(sam, name, choose_device(device), border_head=border_head)
 
     @torch.inference_mode()
     def encode(self, image_canvas: np.ndarray) -> Embedding:
@@ -192,7 +205,8 @@ class Segmenter:
         features = self._features(padded, self._half)
         if self._half and not features.isfinite().all():  # a number was too large for half precision
             features = self._features(padded, None)
-        return Embedding(features, image_canvas.shape[:2])
+        borders = None if self._border_head is None else _array(self._border_head(features)[0, 0])
+        return Embedding(features, image_canvas.shape[:2], borders)
 
     def _features(self, image: torch.Tensor, half: torch.dtype | None) -> torch.Tensor:
         with torch.autocast(self.device.type, dtype=half, enabled=half is not None):

@@ -15,6 +15,7 @@ from core.embedded import STRIDE, WIDTH, build_embedded
 FOCAL_WEIGHT = 10.0
 FOCAL_POWER = 1.0  # SAM: 2; but votes are averages of many runs, which need decided masks
 GROUP_TOKEN = 0
+BOUNDARY = 3  # channel of the semantic head
 
 
 @dataclass
@@ -28,7 +29,10 @@ class Prompts:
 
 
 class SemanticHead(nn.Module):
-    """Light head of the first stage: other, building, vehicle and boundary at stride 4."""
+    """Light head on the embedding: other, building, vehicle and boundary at stride 4.
+
+    The boundary ships with the model as ``core.embedded.BorderHead``.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,6 +182,6 @@ def semantic_loss(
     importance = weight * torch.tensor([1.0, 1.5, 5.0])[kinds]
     classes = -(chosen * importance).sum() / (importance.sum() + 1e-3)
     edge = F.binary_cross_entropy_with_logits(
-        output[:, 3], boundary, weight=weight * (1 + 3 * boundary), reduction="sum"
+        output[:, BOUNDARY], boundary, weight=weight * (1 + 3 * boundary), reduction="sum"
     ) / (weight.sum() + 1e-3)
     return classes + 0.5 * edge

@@ -1,0 +1,99 @@
+"""Parting what was found along the borders that the network answers."""
+
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+from scipy import ndimage
+
+from core import borders
+from core.embedded import BORDER_HEAD, BorderHead
+from core.sam import Segmenter
+
+SIDE = 100
+EXAMPLE_PX = 40.0**2
+
+
+@pytest.fixture
+def row():
+    """Three touching roofs of 40 x 40 pixels, and the borders around each, 8 pixels wide on either side."""
+    found = np.zeros((60, 140), bool)
+    found[10:50, 10:130] = True
+    border = np.zeros(found.shape, np.float32)
+    for left in (10, 50, 90):
+        inside = np.zeros(found.shape, bool)
+        inside[10:50, left : left + 40] = True
+        depth = ndimage.distance_transform_edt(inside)
+        border[inside & (depth <= 8)] = 0.9
+    return found, border
+
+
+def test_touching_objects_are_parted_where_the_border_runs(row):
+    found, border = row
+    objects = borders.part(found, border, example_px=EXAMPLE_PX)
+    assert objects.max() == 3
+    assert np.array_equal(objects > 0, found)
+    for left in (10, 50, 90):
+        truth = np.zeros(found.shape, bool)
+        truth[10:50, left : left + 40] = True
+        mine = objects == objects[30, left + 20]
+        assert (mine & truth).sum() / (mine | truth).sum() > 0.94
+
+
+def test_without_borders_every_patch_is_one_object(row):
+    found, border = row
+    found[:, 60:64] = False
+    objects = borders.part(found, np.zeros_like(border), example_px=EXAMPLE_PX)
+    assert np.array_equal(objects > 0, found)
+    assert {*np.unique(objects[:, :60])} == {0, 1}
+    assert {*np.unique(objects[:, 64:])} == {0, 2}
+
+
+def test_a_patch_that_is_all_border_stays_one_object(row):
+    found, border = row
+    found[:] = False
+    found[2:6, 2:30] = found[20:24, 2:30] = True  # narrower than any border
+    objects = borders.part(found, np.ones_like(border), example_px=EXAMPLE_PX)
+    assert objects.max() == 2
+    assert np.array_equal(objects > 0, found)
+    assert len(np.unique(objects[2:6, 2:30])) == 1
+
+
+def test_a_small_core_is_texture_and_no_object(row):
+    found, border = row
+    border[:] = 0
+    border[:, 48:52] = 0.9
+    border[20:40, 70:90] = 0.9  # a chimney and its outline
+    border[26:34, 76:84] = 0
+    assert borders.part(found, border, example_px=EXAMPLE_PX).max() == 2
+
+
+def test_everything_may_be_found(row):
+    _, border = row
+    objects = borders.part(np.ones(border.shape, bool), border, example_px=EXAMPLE_PX)
+    assert objects.min() == 1
+
+
+def test_nothing_may_be_found(row):
+    _, border = row
+    assert not borders.part(np.zeros(border.shape, bool), border, example_px=EXAMPLE_PX).any()
+
+
+def test_objects_no_wider_than_two_borders_are_left_to_clicks():
+    assert borders.are_fine_enough(100.0**2)
+    assert not borders.are_fine_enough(40.0**2)
+
+
+def test_a_model_file_with_the_head_answers_borders_and_one_without_does_not(
+    embedded_sam, embedded_checkpoint, tmp_path
+):
+    canvas = np.random.default_rng(0).integers(0, 255, (208, 320, 3), np.uint8)
+    without = Segmenter.load("embedded", str(embedded_checkpoint), "cpu").encode(canvas)
+    assert without.borders is None
+
+    state = {name: value.contiguous().clone() for name, value in embedded_sam.state_dict().items()}
+    head = {f"{BORDER_HEAD}{name}": value for name, value in BorderHead().state_dict().items()}
+    save_file(state | head, tmp_path / "with.safetensors")
+    embedding = Segmenter.load("embedded", str(tmp_path / "with.safetensors"), "cpu").encode(canvas)
+    assert embedding.borders.shape == (256, 256)
+    assert 0 <= embedding.borders.min() < embedding.borders.max() <= 1
+    assert np.array_equal(embedding.features, without.features)
