@@ -12,8 +12,9 @@ points and of which sign. What is our reading:
 * the query's points are drawn uniformly over the tile's valid pixels, so many
   fall on nothing of interest; the ensemble's filter sorts those runs out.
 
-``guided`` is ours: a quarter of its runs vote as those of the second design do,
-the rest are clicks that part what was found into objects (``core.instances``).
+``guided`` is ours: a quarter of its runs vote as those of the second design do;
+the rest are kept for clicks that part what was found into objects
+(``core.instances``), where the network does not answer borders (``core.borders``).
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ STRATEGIES = {
     for strategy in (
         Strategy(
             "guided",
-            "Vote, then click to tell objects apart",
+            "Vote, then tell objects apart",
             _design(negatives=True, query_points=1),
             separates=True,
         ),
