@@ -13,6 +13,8 @@ One JSON object is printed:
   reference    the strategy that the others are compared with
   differences  for each other strategy: reference minus it, on the same
                examples: mean, and its 95 % bootstrap interval (low, high)
+  causes       the reference strategy's errors by their cause, over all examples
+               (see benchmarks/causes.py)
   match_iou    the IoU from which on a detection counts for F1
   cases        the examples, in the order of the values
 """
@@ -23,6 +25,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +34,7 @@ import numpy as np
 
 from benchmarks.baselines import BASELINES, TRIVIAL
 from benchmarks.cases import Case, draw_cases, read_place
+from benchmarks.causes import causes
 from benchmarks.command import print_measured
 from benchmarks.figures import paired_difference, spread
 from benchmarks.pictures import draw_case
@@ -96,6 +100,8 @@ class Users:
 def measure(cases: list[Case], strategies: list[str], run: Runner, options: argparse.Namespace) -> dict:
     """Run every case with every strategy; gives the object that is printed."""
     results: dict[str, list[dict]] = {strategy: [] for strategy in strategies}
+    reference = DEFAULT if DEFAULT in results else strategies[0]
+    errors: Counter[str] = Counter()
     least_iou = options.iou or (BOX_IOU if options.boxes else OUTLINE_IOU)
     for case in cases:
         for strategy in strategies:
@@ -104,10 +110,11 @@ def measure(cases: list[Case], strategies: list[str], run: Runner, options: argp
             place = case.place
             result = evaluate(found, place.truth, place.extent_map, least_iou, boxes=options.boxes)
             results[strategy].append(result)
+            if strategy == reference:
+                errors.update(causes(found, place.truth, place.extent_map, least_iou, boxes=options.boxes))
             seconds = time.monotonic() - started
             what = f"IoU {result['iou']:.3f}, F1 {result['f1']:.3f}, {len(found)} found, {seconds:.0f} s"
             print(f"{case.name} {strategy}: {what}", file=sys.stderr, flush=True)
-    reference = DEFAULT if DEFAULT in results else strategies[0]
     return {
         "coverage": float(np.mean([result["coverage"] for result in results[reference]])),
         "strategies": {strategy: summary(each) for strategy, each in results.items()},
@@ -124,6 +131,7 @@ def measure(cases: list[Case], strategies: list[str], run: Runner, options: argp
             for strategy, each in results.items()
             if strategy != reference
         },
+        "causes": dict(errors),
         "match_iou": least_iou,
         "cases": [case.name for case in cases],
     }

@@ -49,7 +49,7 @@ class BrightSegmenter:
         bright[: image.shape[0], : image.shape[1]] = image.mean(axis=2) > 128
         share = bright.reshape(64, 16, 64, 16).mean((1, 3))
         features = torch.as_tensor(np.stack([share, 1 - share]), dtype=torch.float32)[None]
-        return Seen(features, image.shape[:2], bright)
+        return Seen(features, image.shape[:2], bright=bright)
 
     def decode(self, embedding, points, labels, *, boxes_canvas=None, multimask=False, cancelled=None):
         patches, _ = ndimage.label(embedding.bright)
@@ -212,6 +212,7 @@ def test_accuracy_prints_the_promised_keys(squares, bright, tmp_path, capsys):
     assert strategies["persam"]["f1_min"] == 1
     assert strategies["random-point"]["iou_min"] > 0.85
     assert result["reference"] == "random-point"
+    assert result["causes"]["found"] == 2 * len(SQUARES) and sum(result["causes"].values()) == 2 * len(SQUARES)
     assert result["differences"]["nothing"]["iou"]["low"] > 0.85
     assert len(result["pictures"]) == 2
     for which in ("best", "worst"):

@@ -1,0 +1,102 @@
+"""Why objects are not found, and what is found instead: every miss and every false detection has one cause.
+
+Of the truth that no detection matches:
+  merged    a detection covers half of it or more, and half of another object as well
+  split     detections that lie on it cover half of it together, none of them alone
+  outline   a detection covers half of it or more, and too much else
+  partial   detections cover a tenth to a half of it
+  missed    less than a tenth of it is found
+Of the detections that match nothing:
+  pieces    half of it or more lies on one object: what "split" and "partial" leave
+  several   half of it or more lies on objects, on none of them half: what "merged" leaves
+  ground    less than half of it lies on objects
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from scipy.sparse import csr_array
+
+HALF, TENTH = 0.5, 0.1
+MISSES = ("merged", "split", "outline", "partial", "missed")
+FALSE = ("pieces", "several", "ground")
+
+
+def causes(
+    detections: gpd.GeoDataFrame,
+    truth: gpd.GeoDataFrame,
+    extent_map: tuple[float, float, float, float],
+    least_iou: float,
+    *,
+    boxes: bool = False,
+) -> dict[str, int]:
+    """Count causes, and what was ``found``.
+
+    Parameters
+    ----------
+    detections, truth : GeoDataFrame
+        In one CRS.
+    extent_map : tuple of float
+        xmin, ymin, xmax, ymax; truth that touches its border is left out, and
+        so are detections that lie on such truth.
+    least_iou : float
+        Of a match; one truth may match several detections here, so that
+        ``found`` can differ a little from a one-to-one matching.
+    boxes : bool
+        Compare bounding boxes, as ``core.evaluate`` does.
+    """
+    extent = shapely.box(*extent_map)
+    found, true = (
+        shapes[shapely.intersects(shapes, extent)]
+        for shapes in (detections.geometry.to_numpy(), truth.geometry.to_numpy())
+    )
+    if boxes:
+        found, true = shapely.envelope(found), shapely.envelope(true)
+    if len(true) == 0 or len(found) == 0:
+        return _counts(["missed"] * len(true), ["ground"] * len(found), 0)
+    whole = shapely.contains_properly(extent, true)
+    left, right = shapely.STRtree(true).query(found, predicate="intersects")
+    shared = shapely.area(shapely.intersection(found[left], true[right]))
+    area_found, area_true = shapely.area(found), shapely.area(true)
+    iou = shared / (area_found[left] + area_true[right] - shared)
+    matches = iou >= least_iou
+    hit_true, hit_found = np.zeros(len(true), bool), np.zeros(len(found), bool)
+    hit_true[right[matches]] = hit_found[left[matches]] = True
+    of_true = _table(shared / area_true[right], left, right, (len(found), len(true)))
+    of_found = _table(shared / area_found[left], left, right, (len(found), len(true)))
+    covers_several = (of_true >= HALF).sum(axis=1) > 1
+    misses = [_miss(of_true[:, t], covers_several) for t in np.flatnonzero(whole & ~hit_true)]
+    on_cut = (of_found[:, ~whole] > 0).any(axis=1)
+    false = [_false(of_found[f]) for f in np.flatnonzero(~hit_found & ~on_cut)]
+    return _counts(misses, false, int((whole & hit_true).sum()))
+
+
+def _table(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return csr_array((values, (rows, columns)), shape=shape).toarray()
+
+
+def _miss(shares: np.ndarray, covers_several: np.ndarray) -> str:
+    """Why one object is missed, from the shares of it that each detection covers."""
+    if (covers_several & (shares >= HALF)).any():
+        return "merged"
+    if shares.max() >= HALF:
+        return "outline"
+    if shares.sum() >= HALF:
+        return "split"
+    return "partial" if shares.sum() >= TENTH else "missed"
+
+
+def _false(shares: np.ndarray) -> str:
+    """What one false detection lies on, from its shares on each object."""
+    if shares.max() >= HALF:
+        return "pieces"
+    return "several" if shares.sum() >= HALF else "ground"
+
+
+def _counts(misses: list[str], false: list[str], found: int) -> dict[str, int]:
+    counted = Counter(misses + false)
+    return {"found": found, **{name: counted[name] for name in (*MISSES, *FALSE)}}
