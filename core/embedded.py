@@ -37,6 +37,32 @@ class ContextBlock(nn.Module):
         return x + self.mlp(self.norm(self.depthwise(x)))
 
 
+class WideContext(nn.Module):
+    """Lets a cell see most of the canvas: blocks as above, on patches of 64 x 64 canvas pixels.
+
+    The middle of a large flat roof looks like a paved yard; its edges and its
+    shadow, which tell the two apart, are hundreds of pixels away. SAM's decoder
+    has no attention among the image's cells that could carry that.
+    """
+
+    CELLS = 4  # along a patch's side
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.down = nn.Conv2d(width, width, self.CELLS, stride=self.CELLS)
+        self.blocks = nn.Sequential(*(ContextBlock(width) for _ in range(3)))
+        self.up = nn.Conv2d(width, width, 1)
+        nn.init.zeros_(self.up.weight)  # begins as if it were not there
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        whole = F.pad(x, (0, -width % self.CELLS, 0, -height % self.CELLS), mode="replicate")
+        wide = self.up(self.blocks(self.down(whole)))
+        fine = F.interpolate(wide, scale_factor=self.CELLS, mode="bilinear", align_corners=False)
+        return x + fine[..., :height, :width]
+
+
 class ConvEncoder(nn.Module):
     """Image encoder: EfficientNet-Lite0's feature maps fused at stride 16.
 
@@ -58,6 +84,7 @@ class ConvEncoder(nn.Module):
         self.from_8 = nn.Conv2d(c8, width, 2, stride=2)
         self.from_16 = nn.Conv2d(c16, width, 1)
         self.from_32 = nn.Conv2d(c32, width, 1)
+        self.wide = WideContext(width)
         self.context = nn.Sequential(*(ContextBlock(width) for _ in range(3)))
         self.neck = nn.Sequential(nn.Conv2d(width, width, 1), LayerNorm2d(width))
 
@@ -66,7 +93,7 @@ class ConvEncoder(nn.Module):
         _, f4, f8, f16, f32 = self.backbone(x)
         fused = self.from_4(f4) + self.from_8(f8) + self.from_16(f16)
         fused = fused + F.interpolate(self.from_32(f32), size=fused.shape[-2:], mode="nearest")
-        return self.neck(self.context(fused))
+        return self.neck(self.context(self.wide(fused)))
 
 
 class MappedPromptEncoder(PromptEncoder):

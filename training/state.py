@@ -22,8 +22,8 @@ class State:
     seed : int
         Seeds weights and draws.
     starts : sequence of dict, optional
-        State dicts of the SAM to begin with, the later over the earlier; taken
-        where name and shape fit.
+        State dicts of a ``Trainee`` to begin with, the later over the earlier;
+        taken where name and shape fit.
     """
 
     def __init__(self, seed: int = 0, starts: Sequence[dict[str, Tensor]] = ()):
@@ -38,9 +38,9 @@ class State:
         self.optimizer = make_optimizer(self.model)
 
     def _begin_with(self, start: dict[str, Tensor]) -> None:
-        own = self.model.sam.state_dict()
+        own = self.model.state_dict()
         fitting = {name: v for name, v in start.items() if name in own and own[name].shape == v.shape}
-        self.model.sam.load_state_dict(own | fitting)
+        self.model.load_state_dict(own | fitting)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.model.sam.state_dict().items()}
@@ -92,6 +92,11 @@ class State:
         state.step, state.elapsed_s = stored["step"], stored["elapsed_s"]
         state.rng.bit_generator.state = stored["rng"]
         return state
+
+
+def of_sam(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A SAM's state dict as part of a ``Trainee``'s."""
+    return {f"sam.{name}": value for name, value in state.items()}
 
 
 def make_optimizer(model: Trainee) -> torch.optim.AdamW:

@@ -29,7 +29,7 @@ from training.network import Trainee
 from training.plates import REAL_DATA
 from training.pseudo import load_pseudo
 from training.replicas import Replicas, Step
-from training.state import State
+from training.state import State, of_sam
 from training.steps import Data, Outcome, canvas_step, crop_step, semantic_step, view_step
 from training.validate import report, validation_set
 
@@ -117,9 +117,12 @@ def begin(arguments: argparse.Namespace) -> State:
     """A new state, from general weights of the backbone and from an earlier model where they are given."""
     starts = []
     if arguments.backbone:
-        starts.append(backbone_weights(arguments.backbone))
-    if arguments.start:
-        starts.append({name: value.float() for name, value in load_file(arguments.start).items()})
+        starts.append(of_sam(backbone_weights(arguments.backbone)))
+    if arguments.start and arguments.start.suffix == ".pt":
+        stored = torch.load(arguments.start, map_location="cpu", weights_only=True)
+        starts.append(stored["model"] | of_sam(stored["ema"]))
+    elif arguments.start:
+        starts.append(of_sam({name: value.float() for name, value in load_file(arguments.start).items()}))
     return State(arguments.seed, starts)
 
 
@@ -172,7 +175,7 @@ def parser() -> argparse.ArgumentParser:
         "--pseudo", type=Path, help="folder with pseudo-masks for the tiles that have boxes only"
     )
     options.add_argument("--backbone", type=Path, help="EfficientNet-Lite0 as published (see sources.md)")
-    options.add_argument("--start", type=Path, help="model file to begin with, where it fits")
+    options.add_argument("--start", type=Path, help="model file or checkpoint to begin with, where it fits")
     options.add_argument("--minutes", type=float, default=100)
     options.add_argument("--schedule-minutes", type=float, help="where the rate reaches zero, if later")
     options.add_argument("--steps", type=float, default=math.inf, help="stop at this step, if the time lasts")

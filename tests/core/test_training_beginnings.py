@@ -13,9 +13,10 @@ import timm
 from training.backbone import NAME, PREFIX, backbone_weights
 from training.network import Trainee
 from training.plates import Plate
-from training.state import State
+from training.state import State, of_sam
 from training.steps import NAMES
 from training.styles import restyle, style_of, styles_of
+from training.train import begin, parser
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def published(tmp_path_factory):
 
 def test_the_backbone_begins_with_the_published_weights(published):
     weights = backbone_weights(published)
-    state = State(0, [weights])
+    state = State(0, [of_sam(weights)])
     own = state.model.sam.state_dict()
     taken = [name for name in weights if name in own]
     assert len(taken) > 200 and all(torch.equal(own[name], weights[name]) for name in taken)
@@ -53,10 +54,23 @@ def test_an_earlier_model_is_taken_where_it_fits():
     earlier = State(1).model.sam.state_dict()
     torn = {name: value for name, value in earlier.items() if "mask_decoder" in name}
     torn["image_encoder.neck.0.weight"] = torch.zeros(3, 3)  # of another shape
-    own = State(2, [torn]).model.sam.state_dict()
+    own = State(2, [of_sam(torn)]).model.sam.state_dict()
     plain = State(2).model.sam.state_dict()
     assert all(torch.equal(own[name], earlier[name]) for name in torn if "mask_decoder" in name)
     assert torch.equal(own["image_encoder.neck.0.weight"], plain["image_encoder.neck.0.weight"])
+
+
+def test_a_checkpoint_begins_with_its_average_and_its_head(tmp_path):
+    earlier = State(1)
+    for value in earlier.ema.values():
+        if value.dtype.is_floating_point:
+            value.mul_(0.5)
+    earlier.save(tmp_path / "last.pt")
+    state = begin(parser().parse_args(["--start", str(tmp_path / "last.pt")]))
+    own = state.model.sam.state_dict()
+    assert all(torch.equal(own[name], earlier.ema[name]) for name in own)
+    assert torch.equal(state.model.head.layers[0].weight, earlier.model.head.layers[0].weight)
+    assert state.step == 0 and state.elapsed_s == 0
 
 
 def test_the_stem_stays_as_it_came():
