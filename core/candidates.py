@@ -16,7 +16,7 @@ from .canvas import Canvas
 from .sam import LOGIT_STRIDE, Decoded, Embedding
 
 KEPT_SHARE = 0.3  # of the runs, the most confident ones
-CUT = 0.5  # of the example's own vote: where a pixel of the query counts as found
+CUT = 0.4  # of the example's own vote: where a pixel of the query counts as found (docs/method.md)
 LEAST_VOTE = 0.2  # a vote that does not find the example itself is not blown up beyond this
 STABILITY_OFFSET = 0.1  # what the cut is raised by to see which pixels stay
 

@@ -36,7 +36,7 @@ Progress = Callable[[float, str], None]
 # As index of rows and columns; each undoes itself.
 MIRRORINGS = [np.s_[:, :], np.s_[::-1, ::-1], np.s_[:, ::-1], np.s_[::-1, :]]
 SEAM_CONTACT = 0.5  # of what two halves of an object share with each other's tiles, where objects touch
-MIN_SCORE = 0.6  # the default: scores are relative to the example's own vote
+MIN_SCORE = 0.55  # the default: scores are relative to the example's own vote
 STRICTEST = 0.75  # what negative polygons raise it to at most: beyond, more is lost than won (docs/method.md)
 
 

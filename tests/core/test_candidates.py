@@ -76,7 +76,8 @@ def test_what_the_runs_agree_on_is_found(canvas):
     assert vote.share.shape == vote.found.shape == vote.similarity.shape == (HEIGHT, WIDTH)
     assert 0.9 < vote.on_example <= 1  # its outline is blurred by the grid of logits
     truth = blob(canvas, (100, 80, 180, 150), example=False)[:, canvas.column :]
-    assert (vote.found & truth).sum() / (vote.found | truth).sum() > 0.97
+    # a cut below one half lets the logits' grid of 4 pixels widen the outline by part of a pixel
+    assert (vote.found & truth).sum() / (vote.found | truth).sum() > 0.94
     assert vote.iou_pred == pytest.approx(0.9)
 
 
