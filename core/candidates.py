@@ -16,7 +16,9 @@ from .canvas import Canvas
 from .sam import LOGIT_STRIDE, Decoded, Embedding
 
 KEPT_SHARE = 0.3  # of the runs, the most confident ones
-CUT = 0.4  # of the example's own vote: where a pixel of the query counts as found (docs/method.md)
+CUT = 0.5  # of the example's own vote: where a pixel of the query counts as found
+WEAK = 0.4  # what is enough where it is broad, as in the middle of a roof much larger than the example
+RIM = 5  # canvas pixels: what is weak and narrower is the blurred rim of something sharp
 LEAST_VOTE = 0.2  # a vote that does not find the example itself is not blown up beyond this
 STABILITY_OFFSET = 0.1  # what the cut is raised by to see which pixels stay
 
@@ -66,7 +68,7 @@ def score_of(vote: Vote, polygon: np.ndarray) -> float:
     ----------
     polygon : ndarray of bool, shape (h, w)
     """
-    share = vote.share[polygon & (vote.share > CUT)]
+    share = vote.share[polygon & _above(vote.share)]
     return float(share.mean()) if share.size else 0.0
 
 
@@ -114,7 +116,7 @@ def combine(decoded: Decoded, embedding: Embedding, canvas: Canvas, smooth_px: i
     return Vote(
         share=tile,
         on_example=on_example,
-        found=_smooth(tile > CUT, smooth_px) & canvas.tile_part(canvas.query),  # closing fills nodata too
+        found=_smooth(_above(tile), smooth_px) & canvas.tile_part(canvas.query),  # closing fills nodata too
         similarity=np.ascontiguousarray(canvas.tile_part(_similarity(embedding, canvas))),
         iou_pred=float(iou_pred[kept].mean()),
         border=None if embedding.borders is None else _tile_border(embedding.borders, canvas),
@@ -146,7 +148,7 @@ def average(
     return Vote(
         share=share,
         on_example=float(np.mean([vote.on_example for vote in votes])),
-        found=_smooth(share > CUT, smooth_px) & valid,
+        found=_smooth(_above(share), smooth_px) & valid,
         similarity=mean([vote.similarity for vote in votes]),
         iou_pred=float(np.mean([vote.iou_pred for vote in votes])),
         border=None if votes[0].border is None else mean([vote.border for vote in votes]),
@@ -173,6 +175,16 @@ def known(vote: Vote, example: np.ndarray, negative: np.ndarray | None = None) -
         found=(vote.found | example) & (True if negative is None else ~negative),
         objects=objects,
     )
+
+
+def _above(share: np.ndarray) -> np.ndarray:
+    """What is above the cut, and what is a little below it over some breadth.
+
+    A lower cut alone would move every outline outwards by part of a pixel.
+    """
+    sure = share > CUT
+    weak = ((share > WEAK) & ~sure).astype(np.uint8)
+    return sure | (ndimage.grey_opening(weak, size=(RIM, RIM)) > 0)
 
 
 def _smooth(mask: np.ndarray, radius: int) -> np.ndarray:

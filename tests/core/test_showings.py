@@ -40,9 +40,10 @@ def test_what_one_showing_imagines_is_outvoted_and_nodata_is_never_found():
     imagined[:10, :10] = imagined[20:, 20:] = 1
     valid = np.ones((30, 30), bool)
     valid[:3] = False
-    mean = average([vote(imagined), vote(sure, 0.6)], [MIRRORINGS[0]] * 2, valid, smooth_px=0)
+    votes = [vote(imagined), vote(sure, 0.6), vote(sure, 0.7)]
+    mean = average(votes, [MIRRORINGS[0]] * 3, valid, smooth_px=0)
     assert mean.found[3:10, :10].all() and mean.found.sum() == 70
-    assert mean.share[25, 25] == pytest.approx(0.5)
+    assert mean.share[25, 25] == pytest.approx(1 / 3)
     assert mean.on_example == pytest.approx(0.7)
 
 
