@@ -24,6 +24,7 @@ def prepare() -> None:
     """Set what has to be set before torch and GDAL are loaded; called once, at the start of a command."""
     keep_memory()
     cap_threads()
+    wait_idly()
     os.environ.setdefault("GDAL_CACHEMAX", RASTER_CACHE)
 
 
@@ -50,6 +51,16 @@ def cap_threads(environ: MutableMapping[str, str] = os.environ) -> None:
     cores = cores_allowed()
     if cores < (os.cpu_count() or 1):
         environ.setdefault("OMP_NUM_THREADS", str(cores))
+
+
+def wait_idly(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Ask threads to sleep while they wait for each other, unless the user asked for something else.
+
+    By their defaults they spin, and where another program needs a core, as QGIS
+    does for its map, one thread spins for another that has none: 20 seconds
+    instead of 13, side by side with one busy program on two cores.
+    """
+    environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def cores_allowed(quota: Path = QUOTA) -> int:

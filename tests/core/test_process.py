@@ -107,3 +107,11 @@ def test_gdals_cache_stays_small_unless_the_user_says_otherwise():
             env=clean | ({} if given is None else {"GDAL_CACHEMAX": given}),
         )
         assert done.stdout.strip() == str(int(expected) * 2**20), done.stderr  # told in bytes
+
+
+def test_waiting_threads_sleep_unless_the_user_wants_them_to_spin():
+    asked, unasked = {"OMP_WAIT_POLICY": "ACTIVE"}, {}
+    process.wait_idly(asked)
+    process.wait_idly(unasked)
+    assert asked == {"OMP_WAIT_POLICY": "ACTIVE"}
+    assert unasked == {"OMP_WAIT_POLICY": "PASSIVE"}
