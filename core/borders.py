@@ -18,7 +18,7 @@ from scipy import ndimage
 from .instances import connected
 
 BORDER = 0.3  # probability from which on a pixel is no core
-SMALLEST_CORE = 0.2  # of the example's area: smaller ones are texture of a roof, not objects
+SMALLEST_CORE = 0.1  # of the example's area: smaller ones are texture of a roof, not objects
 # Canvas pixels: the square root of an example's area below which its objects have no cores to speak of.
 # The network's borders are about 16 pixels wide, since its answer has a stride of 4.
 LEAST_SIDE = 64.0
