@@ -19,7 +19,8 @@ from collections import Counter
 import geopandas as gpd
 import numpy as np
 import shapely
-from scipy.sparse import csr_array
+
+from core.evaluate import overlaps, shapes_on
 
 HALF, TENTH = 0.5, 0.1
 MISSES = ("merged", "split", "outline", "partial", "missed")
@@ -50,40 +51,29 @@ def causes(
         Compare bounding boxes, as ``core.evaluate`` does.
     """
     extent = shapely.box(*extent_map)
-    found, true = (
-        shapes[shapely.intersects(shapes, extent)]
-        for shapes in (detections.geometry.to_numpy(), truth.geometry.to_numpy())
-    )
-    if boxes:
-        found, true = shapely.envelope(found), shapely.envelope(true)
-    if len(true) == 0 or len(found) == 0:
-        return _counts(["missed"] * len(true), ["ground"] * len(found), 0)
+    found, true = (shapes_on(extent, table, boxes=boxes) for table in (detections, truth))
     whole = shapely.contains_properly(extent, true)
-    left, right = shapely.STRtree(true).query(found, predicate="intersects")
-    shared = shapely.area(shapely.intersection(found[left], true[right]))
-    area_found, area_true = shapely.area(found), shapely.area(true)
-    iou = shared / (area_found[left] + area_true[right] - shared)
-    matches = iou >= least_iou
+    left, right, shared, ious = overlaps(found, true)
+    matches = ious >= least_iou
     hit_true, hit_found = np.zeros(len(true), bool), np.zeros(len(found), bool)
     hit_true[right[matches]] = hit_found[left[matches]] = True
-    of_true = _table(shared / area_true[right], left, right, (len(found), len(true)))
-    of_found = _table(shared / area_found[left], left, right, (len(found), len(true)))
+    of_true, of_found = np.zeros((2, len(found), len(true)))
+    of_true[left, right] = shared / shapely.area(true)[right]
+    of_found[left, right] = shared / shapely.area(found)[left]
     covers_several = (of_true >= HALF).sum(axis=1) > 1
     misses = [_miss(of_true[:, t], covers_several) for t in np.flatnonzero(whole & ~hit_true)]
     on_cut = (of_found[:, ~whole] > 0).any(axis=1)
     false = [_false(of_found[f]) for f in np.flatnonzero(~hit_found & ~on_cut)]
-    return _counts(misses, false, int((whole & hit_true).sum()))
-
-
-def _table(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    return csr_array((values, (rows, columns)), shape=shape).toarray()
+    counted = Counter(misses + false)
+    found_count = int((whole & hit_true).sum())
+    return {"found": found_count, **{name: counted[name] for name in (*MISSES, *FALSE)}}
 
 
 def _miss(shares: np.ndarray, covers_several: np.ndarray) -> str:
     """Why one object is missed, from the shares of it that each detection covers."""
     if (covers_several & (shares >= HALF)).any():
         return "merged"
-    if shares.max() >= HALF:
+    if shares.max(initial=0) >= HALF:
         return "outline"
     if shares.sum() >= HALF:
         return "split"
@@ -92,11 +82,6 @@ def _miss(shares: np.ndarray, covers_several: np.ndarray) -> str:
 
 def _false(shares: np.ndarray) -> str:
     """What one false detection lies on, from its shares on each object."""
-    if shares.max() >= HALF:
+    if shares.max(initial=0) >= HALF:
         return "pieces"
     return "several" if shares.sum() >= HALF else "ground"
-
-
-def _counts(misses: list[str], false: list[str], found: int) -> dict[str, int]:
-    counted = Counter(misses + false)
-    return {"found": found, **{name: counted[name] for name in (*MISSES, *FALSE)}}

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from .instances import connected
+from .instances import grown
 
 BORDER = 0.3  # probability from which on a pixel is no core
 SMALLEST_CORE = 0.1  # of the example's area: smaller ones are texture of a roof, not objects
@@ -59,8 +59,7 @@ def part(found: np.ndarray, border: np.ndarray, *, example_px: float) -> np.ndar
             parts = patch.astype(np.int32)
         else:
             own = np.where(own > 0, np.searchsorted(kept, own) + 1, 0)
-            nearest = ndimage.distance_transform_edt(own == 0, return_distances=False, return_indices=True)
-            parts = connected(np.where(patch, own[tuple(nearest)], 0), own)
+            parts = grown(own, patch)
         objects[box][patch] = parts[patch] + following - 1
         following += int(parts.max())
     return objects

@@ -80,12 +80,7 @@ def evaluate(
     if extent_map is None and len(truth) == 0:
         raise InputError("The truth holds no polygons. Give the extent to compare on.")
     extent = shapely.box(*(extent_map if extent_map is not None else truth.total_bounds))
-    found, true = (
-        geometries[shapely.intersects(geometries, extent)]
-        for geometries in (detections.geometry.to_numpy(), truth.geometry.to_numpy())
-    )
-    if boxes:
-        found, true = shapely.envelope(found), shapely.envelope(true)
+    found, true = (shapes_on(extent, table, boxes=boxes) for table in (detections, truth))
     found_area = shapely.union_all(found).intersection(extent)
     true_area = shapely.union_all(true).intersection(extent)
     union = found_area.union(true_area).area
@@ -104,6 +99,21 @@ def evaluate(
     }
 
 
+def shapes_on(extent: shapely.Polygon, table: gpd.GeoDataFrame, *, boxes: bool) -> np.ndarray:
+    """The polygons of a table that touch the extent, or their bounding boxes."""
+    shapes = table.geometry.to_numpy()
+    shapes = shapes[shapely.intersects(shapes, extent)]
+    return shapely.envelope(shapes) if boxes else shapes
+
+
+def overlaps(found: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """All pairs that touch: index of the one and of the other, the area they share, their IoU."""
+    left, right = shapely.STRtree(true).query(found, predicate="intersects")
+    shared = shapely.area(shapely.intersection(found[left], true[right]))
+    ious = shared / (shapely.area(found)[left] + shapely.area(true)[right] - shared)
+    return left, right, shared, ious
+
+
 def _match(
     found: np.ndarray, true: np.ndarray, extent: shapely.Polygon, least: float
 ) -> tuple[int, int, int]:
@@ -111,9 +121,7 @@ def _match(
     cut = ~shapely.contains_properly(extent, true) if len(true) else np.zeros(0, bool)
     if len(found) == 0 or len(true) == 0:
         return 0, int((~cut).sum()), len(found)
-    left, right = shapely.STRtree(true).query(found, predicate="intersects")
-    shared = shapely.area(shapely.intersection(found[left], true[right]))
-    ious = shared / (shapely.area(found)[left] + shapely.area(true)[right] - shared)
+    left, right, _, ious = overlaps(found, true)
     free_found, free_true = np.ones(len(found), bool), np.ones(len(true), bool)
     matched = ignored = 0
     for index in np.argsort(-ious, kind="stable"):

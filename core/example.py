@@ -19,7 +19,7 @@ from shapely.affinity import affine_transform
 
 from .canvas import MAX_COLUMN, Crop, crop_side
 from .errors import InputError
-from .protocol import ROLES
+from .protocol import ROLES, role_of
 from .raster import Raster, Stretch
 from .targets import Target
 
@@ -117,8 +117,8 @@ def _roles(table: gpd.GeoDataFrame, path: str | Path) -> list[str]:
     roles = []
     for value in table[column]:
         said = "" if pd.isna(value) else str(value).strip()
-        role = said.lower() or ROLES[0]
-        if role not in ROLES:
+        role = role_of(said)
+        if role is None:
             raise InputError(
                 f"The column role of {path} says {said!r}. Write positive or negative, or leave it empty."
             )

@@ -199,11 +199,16 @@ def _assign(beliefs: np.ndarray, patch: np.ndarray, smallest: float) -> np.ndarr
             parts[pieces == areas.argmax()] = count
     if count == 0:
         return patch.astype(np.int32)
-    nearest = ndimage.distance_transform_edt(parts == 0, return_distances=False, return_indices=True)
-    return connected(np.where(patch, parts[tuple(nearest)], 0), parts)
+    return grown(parts, patch)
 
 
-def connected(spread: np.ndarray, cores: np.ndarray) -> np.ndarray:
+def grown(cores: np.ndarray, patch: np.ndarray) -> np.ndarray:
+    """Give each pixel of a patch to the nearest numbered core; every part hangs together."""
+    nearest = ndimage.distance_transform_edt(cores == 0, return_distances=False, return_indices=True)
+    return _connected(np.where(patch, cores[tuple(nearest)], 0), cores)
+
+
+def _connected(spread: np.ndarray, cores: np.ndarray) -> np.ndarray:
     """Labels whose pixels all hang together with their core; what does not becomes a part of its own."""
     labels, following = np.zeros(spread.shape, np.int32), int(spread.max()) + 1
     for label in range(1, following):

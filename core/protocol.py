@@ -48,6 +48,12 @@ PROTOCOL = 1
 ROLES = ("positive", "negative")  # of example polygons, in their column ``role``
 
 
+def role_of(said: str) -> str | None:
+    """The role that a text names, the first where it says nothing; None where it names neither."""
+    role = said.strip().lower() or ROLES[0]
+    return role if role in ROLES else None
+
+
 class _Request:
     """What requests share: their fields as plain objects, and back."""
 

@@ -26,6 +26,7 @@ def table(*shapes):
         ([box(60, 60, 80, 80)], [A], {"missed": 1, "ground": 1}),
         ([], [A, B], {"missed": 2}),
         ([A], [], {"ground": 1}),
+        ([], [A, box(-10, 10, 10, 30)], {"missed": 1}),  # what the border cuts is not missed either
         ([box(0, 10, 8, 30)], [box(-10, 10, 10, 30)], {}),  # cut by the border: nobody's fault
     ],
 )

@@ -22,7 +22,7 @@ from qgis.core import (
     QgsRectangle,
 )
 
-from ...core.protocol import ROLES
+from ...core.protocol import ROLES, role_of
 from .. import layers
 from ..example import Example, ExampleSet
 from ..texts import tr
@@ -84,8 +84,8 @@ def examples(source: QgsProcessingFeatureSource, role_field: str = "role") -> Ex
 def _role(value: Any, role_field: str) -> str:
     """What a feature's attribute says: one of the two roles, the first where it says nothing."""
     said = "" if value is None or value == NULL else str(value).strip()
-    role = said.lower() or ROLES[0]
-    if role not in ROLES:
+    role = role_of(said)
+    if role is None:
         raise layers.LayerError(
             tr("The column “{field}” says “{said}”: it has to be positive, negative or empty.").format(
                 field=role_field, said=said
