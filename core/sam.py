@@ -181,13 +181,14 @@ class Segmenter:
     def load(cls, name: str, checkpoint: str | None = None, device: str = "auto") -> Segmenter:
         """Load a model of the catalogue; a file of another network raises ``InputError``."""
         path = models.weights_file(name, checkpoint)
-        state = read_state_dict(path)
-        border_head = take_border_head(state) if name == models.EMBEDDED.name else None
+        state, border_head = read_state_dict(path), None
         if name == mobile_sam.NAME:
             sam, state = mobile_sam.build_mobile_sam(), mobile_sam.from_published(state)
         else:
             sam = build_embedded() if name == models.EMBEDDED.name else build_vit(name)
         try:
+            if name == models.EMBEDDED.name:
+                border_head = take_border_head(state)
             sam.load_state_dict(state, strict=True)
         except RuntimeError as error:
             raise InputError(
