@@ -17,6 +17,8 @@ One JSON object is printed, with the parts that were asked for:
      automatic_ratio, encoding_ratio (end to end / its encodings alone), other_share (not the network)
   e  the embedded model on 1 to 200 tiles: peak memory and time per tile
      peak_gb, memory_growth, time_spread (largest deviation of a tile's time from the line's)
+  f  the sample town again, from the cache: with another least score, with another strategy
+     encodings and decodings of each, threshold_ratio and strategy_ratio (time computed anew / again)
 """
 
 from __future__ import annotations
@@ -34,7 +36,6 @@ from statistics import median
 import numpy as np
 
 from core.candidates import KEPT_SHARE
-from core.prompts import STRATEGIES
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDED = "guided"
@@ -132,7 +133,7 @@ def same_canvas(sides: Sides, options: argparse.Namespace) -> dict:
 
 def embedded(sides: Sides, options: argparse.Namespace) -> dict:
     """(d): end to end with the embedded model."""
-    strategy = options.strategy or (GUIDED if GUIDED in STRATEGIES else next(iter(STRATEGIES)))
+    strategy = options.strategy or GUIDED
     asked = {"strategy": strategy, "runs": options.runs}
     told = sides.in_turn(options.repeats, {"whole": ("end_to_end", asked)})["whole"]
     # one process, which takes minutes: its tiles are two measurements already
@@ -156,7 +157,7 @@ def many_tiles(sides: Sides, options: argparse.Namespace) -> dict:
     """(e): memory and time over more and more tiles."""
     from benchmarks.synthetic import RESOLUTION, write_raster
 
-    strategy = options.strategy or (GUIDED if GUIDED in STRATEGIES else next(iter(STRATEGIES)))
+    strategy = options.strategy or GUIDED
     tiles, peaks, seconds = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         for count in options.tiles:
@@ -192,10 +193,30 @@ def many_tiles(sides: Sides, options: argparse.Namespace) -> dict:
     }
 
 
+def cached(sides: Sides, options: argparse.Namespace) -> dict:
+    """(f): what a new least score and a new strategy cost."""
+    strategy = options.strategy or GUIDED
+    asked = {"runs": options.runs, "strategy": strategy, "other": "random-points"}
+    told = sides.in_turn(options.repeats, {"again": ("again", asked)})["again"]
+    counts = told[0]["counts"]
+    return {
+        "f": {
+            "encodings": {name: count for name, (count, _) in counts.items()},
+            "decodings": {name: count for name, (_, count) in counts.items()},
+            "threshold_ratio": _seconds(told, "first") / _seconds(told, "threshold"),
+            "strategy_ratio": _seconds(told, "uncached") / _seconds(told, "strategy"),
+            "written_gb": told[0]["written"] / 1e9,
+            "strategy": strategy,
+            "repeats": options.repeats,
+        }
+    }
+
+
 PARTS: dict[str, Callable[[Sides, argparse.Namespace], dict]] = {
     "abc": same_canvas,
     "d": embedded,
     "e": many_tiles,
+    "f": cached,
 }
 
 
@@ -204,7 +225,7 @@ def parser() -> argparse.ArgumentParser:
     described = argparse.ArgumentParser(
         prog="benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    described.add_argument("--only", nargs="+", choices=list("abcde"), default=list("abcde"))
+    described.add_argument("--only", nargs="+", choices=list("abcdef"), default=list("abcdef"))
     described.add_argument("--repeats", type=int, default=5, help="runs of each side (5)")
     described.add_argument("--runs", type=int, default=64, help="prompt sets per canvas (64)")
     described.add_argument("--threads", type=int, default=1, help="of each side (1)")

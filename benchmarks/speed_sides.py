@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # libraries are loaded by the side that needs them, ours afte
 
     from core.canvas import Canvas
     from core.prompts import PromptSets
+    from core.sam import Segmenter
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "resources" / "sample" / "town.tif"
@@ -169,21 +170,8 @@ def end_to_end(
     process.prepare()
     from core.pipeline import detect
     from core.protocol import DetectRequest
-    from core.sam import Segmenter
 
-    class Timed(Segmenter):
-        canvases = 0
-
-        def encode(self, *given, **options):
-            self.canvases += 1
-            with clock.timed("encode"):
-                return super().encode(*given, **options)
-
-        def decode(self, *given, **options):
-            with clock.timed("decode"):
-                return super().decode(*given, **options)
-
-    segmenter = Timed.load("embedded", None, "cpu")
+    segmenter = _timed_segmenter(clock)
     with tempfile.TemporaryDirectory() as folder:
         request = DetectRequest(
             raster=raster,
@@ -201,11 +189,61 @@ def end_to_end(
             summary = detect(request, segmenter=segmenter)
     return {
         "tiles": summary.tiles,
-        "canvases": segmenter.canvases,
+        "canvases": segmenter.encoded,
         "count": summary.count,
         "area_m2": _area(raster, extent),
         "resolution": summary.resolution,
     }
+
+
+def _timed_segmenter(clock: Clock) -> Segmenter:
+    """The embedded model, which counts and times what it is asked."""
+    from core.sam import Segmenter
+
+    class Timed(Segmenter):
+        encoded = decoded = 0
+
+        def encode(self, *given, **options):
+            self.encoded += 1
+            with clock.timed("encode"):
+                return super().encode(*given, **options)
+
+        def decode(self, *given, **options):
+            self.decoded += 1
+            with clock.timed("decode"):
+                return super().decode(*given, **options)
+
+    return Timed.load("embedded", None, "cpu")
+
+
+def again(clock: Clock, *, runs: int, strategy: str, other: str) -> dict:
+    """``detect`` on the sample town with a cache: first, with another least score, with another strategy."""
+    process.prepare()
+    from core.cache import Cache
+    from core.pipeline import detect
+    from core.protocol import DetectRequest
+
+    segmenter = _timed_segmenter(clock)
+    asked = {
+        "first": {"strategy": strategy},
+        "threshold": {"strategy": strategy, "min_score": 0.8},
+        "strategy": {"strategy": other},
+        "uncached": {"strategy": other},
+    }
+    counts = {}
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Cache(Path(folder) / "cache", limit=10**10)
+        for name, change in asked.items():
+            before = segmenter.encoded, segmenter.decoded
+            request = DetectRequest(
+                raster=str(SAMPLE), example=str(EXAMPLE), output=f"{folder}/found.gpkg", runs=runs,
+                seed=SEED, device="cpu", **change,
+            )  # fmt: skip
+            with clock.timed(name):
+                detect(request, segmenter=segmenter, cache=None if name == "uncached" else cache)
+            counts[name] = [segmenter.encoded - before[0], segmenter.decoded - before[1]]
+        written = sum(path.stat().st_size for path in (Path(folder) / "cache").iterdir())
+    return {"counts": counts, "written": written}
 
 
 def _area(raster: str, extent: list[float] | None) -> float:
@@ -221,14 +259,10 @@ def automatic(clock: Clock, *, tiles: int, resolution: float) -> dict:
     from segment_anything import SamAutomaticMaskGenerator
 
     from core.canvas import SIDE
-    from core.embedded import build_embedded
-    from core.models import EMBEDDED, weights_file
     from core.raster import Raster
-    from core.sam import read_state_dict
+    from core.sam import Segmenter
 
-    network = build_embedded()
-    network.load_state_dict(read_state_dict(weights_file(EMBEDDED.name, None)))
-    generator = SamAutomaticMaskGenerator(network)
+    generator = SamAutomaticMaskGenerator(Segmenter.load("embedded", None, "cpu").sam)
     masks, area = 0, 0.0
     with Raster(str(SAMPLE)) as raster:
         width, height = raster.size_work(resolution)
@@ -243,7 +277,7 @@ def automatic(clock: Clock, *, tiles: int, resolution: float) -> dict:
 
 
 SIDES: dict[str, Callable[..., dict]] = {
-    side.__name__: side for side in (published, ours, end_to_end, automatic)
+    side.__name__: side for side in (published, ours, end_to_end, again, automatic)
 }
 
 

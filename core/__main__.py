@@ -98,9 +98,10 @@ def _teller(options: argparse.Namespace) -> Callable[[float, str], None]:
 
 
 def _detect(options: argparse.Namespace) -> None:
+    from .cache import users_cache
     from .pipeline import detect
 
-    summary = detect(DetectRequest(**_fields(options)), progress=_teller(options))
+    summary = detect(DetectRequest(**_fields(options)), cache=users_cache(), progress=_teller(options))
     if options.progress != "none":
         print(
             f"{summary.count} detections in {summary.output} "

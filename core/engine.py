@@ -41,6 +41,7 @@ class Engine:
         self._jobs: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._cancelled: set[str] = set()
         self._segmenters: dict[tuple, Any] = {}
+        self._cache: Any = None
         self._closing = threading.Event()
 
     def send(self, kind: str, **fields: Any) -> None:
@@ -111,10 +112,14 @@ class Engine:
         self.send("result", job=job, figures=evaluate_files(protocol.EvaluateRequest.from_dict(given)))
 
     def _detect(self, job: str, given: dict[str, Any]) -> None:
+        from .cache import users_cache
         from .pipeline import detect
 
         request = protocol.DetectRequest.from_dict(given)
-        summary = detect(request, segmenter=self._segmenter(job, request), **self._ears(job))
+        self._cache = self._cache or users_cache()
+        summary = detect(
+            request, segmenter=self._segmenter(job, request), cache=self._cache, **self._ears(job)
+        )
         self.send(
             "result",
             job=job,

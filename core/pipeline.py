@@ -18,23 +18,22 @@ from affine import Affine
 from rasterio.features import rasterize
 from shapely.affinity import affine_transform
 
-from . import borders, candidates, instances, output, rectangles, regularize, vectorize
-from .canvas import Canvas, Crop, stitch
+from . import candidates, output, rectangles, regularize, vectorize
+from .cache import Cache
 from .errors import CancelledError, InputError
 from .example import Example, cut_crops, read_example, working_resolution
 from .extent import asked_extent
 from .grid import Grid, Tile
 from .models import CATALOGUE
-from .prompts import Strategy, strategy_named
+from .prompts import strategy_named
 from .protocol import DetectRequest
 from .raster import Raster
-from .sam import Embedding, Segmenter
+from .sam import Segmenter
 from .targets import Target, target_named
+from .tile_vote import Setting, vote_on
 
 Progress = Callable[[float, str], None]
 
-# As index of rows and columns; each undoes itself.
-MIRRORINGS = [np.s_[:, :], np.s_[::-1, ::-1], np.s_[:, ::-1], np.s_[::-1, :]]
 SEAM_CONTACT = 0.5  # of what two halves of an object share with each other's tiles, where objects touch
 MIN_SCORE = 0.55  # the default: scores are relative to the example's own vote
 STRICTEST = 0.75  # what negative polygons raise it to at most: beyond, more is lost than won (docs/method.md)
@@ -59,18 +58,16 @@ class _Job:
     request: DetectRequest
     query: Raster
     example: Example
-    crops: list[Crop]
     resolution: float
-    segmenter: Segmenter
-    strategy: Strategy
     target: Target
-    cancelled: Callable[[], bool]
+    setting: Setting
 
 
 def detect(
     request: DetectRequest,
     *,
     segmenter: Segmenter | None = None,
+    cache: Cache | None = None,
     progress: Progress = lambda fraction, message: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Summary:
@@ -81,6 +78,8 @@ def detect(
     request : DetectRequest
     segmenter : Segmenter, optional
         A loaded network, so that one process serves many runs; default: loaded here.
+    cache : Cache, optional
+        Where to look for what was computed before, and to keep what is now; default: nowhere.
     progress : callable
         Called with the share done, 0 to 1, and a few words.
     cancelled : callable
@@ -109,7 +108,19 @@ def detect(
         if segmenter is None:
             progress(0.0, "loading the model")
             segmenter = Segmenter.load(request.model, request.checkpoint, request.device)
-        job = _Job(request, query, example, crops, resolution, segmenter, strategy, target, cancelled)
+        setting = Setting(
+            segmenter=segmenter,
+            crops=crops,
+            example_px=example.area_m2 / resolution**2,
+            strategy=strategy,
+            runs=request.runs,
+            seed=request.seed,
+            showings=CATALOGUE[request.model].showings,
+            smooth_px=target.smooth_px,
+            cache=cache,
+            cancelled=cancelled,
+        )
+        job = _Job(request, query, example, resolution, target, setting)
         grid = Grid(*query.size_work(resolution), crops[0].image.shape[0], example.longer_side_m / resolution)
         extent_work = affine_transform(extent, (~query.map_from_work(resolution)).to_shapely())
         objects, tiles = _search(job, grid, extent_work, progress)
@@ -168,7 +179,7 @@ def _search(
             if (vote := _vote(job, grid, tile)) is not None:
                 pieces += vectorize.trace(vote, tile.cell_tile, tile.x_work, tile.y_work)
             done.add(index)
-        objects = vectorize.merge(pieces, SEAM_CONTACT if job.strategy.separates else 0.0)
+        objects = vectorize.merge(pieces, SEAM_CONTACT if job.setting.strategy.separates else 0.0)
         reaching = [
             found.polygon_work
             for found in objects
@@ -190,7 +201,7 @@ def _least_score(job: _Job) -> float:
     raster = job.example.raster
     there = dataclasses.replace(job, query=raster)
     size_work = raster.size_work(job.resolution)
-    own = Grid(*size_work, job.crops[0].image.shape[0], job.example.longer_side_m / job.resolution)
+    own = Grid(*size_work, job.setting.crops[0].image.shape[0], job.example.longer_side_m / job.resolution)
     tiles = list(own.tiles())
     cells = shapely.STRtree([shapely.box(*tile.cell_work) for tile in tiles])
     work_from_px = (~raster.px_from_work(job.resolution)).to_shapely()
@@ -213,48 +224,11 @@ def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
     image, valid = job.query.read(tile.x_work, tile.y_work, grid.tile_width, grid.tile_height, job.resolution)
     if not valid.any():
         return None
-    if job.cancelled():
+    if job.setting.cancelled():
         raise CancelledError
-    rng = np.random.default_rng([job.request.seed, tile.row, tile.column])
-    voting, clicks = job.strategy.split(job.request.runs)
-    mirrorings = MIRRORINGS[: min(CATALOGUE[job.request.model].showings, voting)]
-    votes, shown = [], None
-    for number, mirroring in enumerate(mirrorings):
-        canvas = stitch(job.crops, image[mirroring], valid[mirroring])
-        runs = len(range(number, voting, len(mirrorings)))  # shared as evenly as can be
-        prompts = job.strategy.place(canvas, runs, rng)
-        embedding = job.segmenter.encode(canvas.image)
-        decoded = job.segmenter.decode(
-            embedding, prompts.points_canvas, prompts.labels, cancelled=job.cancelled
-        )
-        # smoothed once, when all showings are averaged
-        votes.append(candidates.combine(decoded, embedding, canvas, smooth_px=0))
-        shown = shown or (canvas, embedding)  # the first is not mirrored
-    vote = candidates.average(votes, mirrorings, valid, job.target.smooth_px)
-    if job.strategy.separates:
-        vote = dataclasses.replace(vote, objects=_objects(job, vote, *shown, clicks))
+    vote = vote_on(job.setting, image, valid, (tile.row, tile.column))
     drawn = (job.example.polygons_px, job.example.negatives_px)
     return candidates.known(vote, *(_drawn_on(job, tile, valid, polygons_px) for polygons_px in drawn))
-
-
-def _objects(
-    job: _Job, vote: candidates.Vote, canvas: Canvas, embedding: Embedding, clicks: int
-) -> np.ndarray | None:
-    """Part what was found into objects: along the borders that the network knows, or by clicks."""
-    example_px = job.example.area_m2 / job.resolution**2
-    if vote.border is not None and borders.are_fine_enough(example_px):
-        return borders.part(vote.found, vote.border, example_px=example_px)
-    if not clicks:
-        return None
-    return instances.separate(
-        job.segmenter,
-        embedding,
-        canvas,
-        vote.found,
-        example_px=example_px,
-        budget=clicks,
-        cancelled=job.cancelled,
-    )
 
 
 def _drawn_on(job: _Job, tile: Tile, valid: np.ndarray, polygons_px: list[shapely.Polygon]) -> np.ndarray:
@@ -283,8 +257,8 @@ def _detections(job: _Job, objects: list[vectorize.Piece], extent: shapely.Polyg
     table = table[right_size & table.intersects(extent)].reset_index(drop=True)
     table["id"] = np.arange(1, len(table) + 1)
     table["target"] = job.target.name
-    table["strategy"] = job.strategy.name
-    table["model"] = job.segmenter.name
+    table["strategy"] = job.setting.strategy.name
+    table["model"] = job.setting.segmenter.name
     table["created"] = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return table[[*vectorize.COLUMNS, "geometry"]]
 
@@ -296,7 +270,7 @@ def _redraw(job: _Job) -> vectorize.Redraw | None:
     draw = rectangles.fitted if job.request.rectangles else regularize.right_angled
 
     def redraw(outline: shapely.Polygon, mask: shapely.Polygon) -> shapely.Polygon:
-        if job.cancelled():  # thousands of outlines take a while
+        if job.setting.cancelled():  # thousands of outlines take a while
             raise CancelledError
         return draw(outline, mask)
 

@@ -151,6 +151,9 @@ class Segmenter:
         Default: float16 on CUDA, which has units for it, else none.
     border_head : BorderHead, optional
         Answers where objects end, from the embedding.
+    identity : str, optional
+        What tells these weights from all others, and how they are evaluated;
+        without it no result can be kept for later (``core.cache``).
     """
 
     def __init__(
@@ -160,6 +163,7 @@ class Segmenter:
         device: torch.device | str = "cpu",
         half: torch.dtype | None = None,
         border_head: BorderHead | None = None,
+        identity: str | None = None,
     ):
         self.sam = sam.to(device).eval()
         # Convolutions of few channels are half as fast again with the channels last on a processor.
@@ -172,6 +176,8 @@ class Segmenter:
         self.name = name
         self.device = torch.device(device)
         self._half = half or (torch.float16 if self.device.type == "cuda" else None)
+        evaluated = f"{self.device.type} {self._half} torch {torch.__version__}"
+        self.identity = identity and f"{name} {identity} {evaluated}"
         self._batch = BATCH if self.device.type == "cpu" else BATCH_ACCELERATED
         with torch.inference_mode():
             self._decoder = Decoder(self.sam)
@@ -194,7 +200,9 @@ class Segmenter:
             raise InputError(
                 f"{path} is no checkpoint of the model {name!r}. Choose the file that belongs to it."
             ) from error
-        return cls(sam, name, choose_device(device), border_head=border_head)
+        status = path.stat()
+        identity = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+        return cls(sam, name, choose_device(device), border_head=border_head, identity=identity)
 
     @torch.inference_mode()
     def encode(self, image_canvas: np.ndarray) -> Embedding:
@@ -208,6 +216,13 @@ class Segmenter:
             features = self._features(padded, None)
         borders = None if self._border_head is None else _array(self._border_head(features)[0, 0])
         return Embedding(features, image_canvas.shape[:2], borders)
+
+    def embedding_of(
+        self, features: np.ndarray, shape_canvas: tuple[int, int], borders: np.ndarray | None
+    ) -> Embedding:
+        """An embedding that was computed before, on this network's device."""
+        # a copy: what the cache holds is shared, and torch takes no read-only memory
+        return Embedding(torch.tensor(features, device=self.device), shape_canvas, borders)
 
     def _features(self, image: torch.Tensor, half: torch.dtype | None) -> torch.Tensor:
         with torch.autocast(self.device.type, dtype=half, enabled=half is not None):

@@ -6,7 +6,6 @@ core nearly doubles what is seen, and the mean of two gradients is less noisy.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,7 +30,7 @@ class Replicas:
     """
 
     def __init__(self, model: Trainee, count: int):
-        self.models = [model] + [copy.deepcopy(model) for _ in range(count - 1)]
+        self.models = [model] + [Trainee(model.half) for _ in range(count - 1)]
         self._threads = ThreadPoolExecutor(count)
 
     def gradient(self, step: Step, rng: np.random.Generator) -> list[Outcome]:

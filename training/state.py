@@ -24,11 +24,13 @@ class State:
     starts : sequence of dict, optional
         State dicts of a ``Trainee`` to begin with, the later over the earlier;
         taken where name and shape fit.
+    half : bool
+        See :class:`training.network.Trainee`.
     """
 
-    def __init__(self, seed: int = 0, starts: Sequence[dict[str, Tensor]] = ()):
+    def __init__(self, seed: int = 0, starts: Sequence[dict[str, Tensor]] = (), half: bool = False):
         torch.manual_seed(seed)
-        self.model = Trainee()
+        self.model = Trainee(half)
         for start in starts:
             self._begin_with(start)
         self.rng = np.random.default_rng(seed)
@@ -82,10 +84,10 @@ class State:
         part.replace(path)
 
     @classmethod
-    def load(cls, path: Path) -> State:
+    def load(cls, path: Path, half: bool = False) -> State:
         """Read a state that ``save`` wrote."""
         stored = torch.load(path, map_location="cpu", weights_only=True)
-        state = cls()
+        state = cls(half=half)
         state.model.load_state_dict(stored["model"])
         state.ema = stored["ema"]
         state.optimizer.load_state_dict(stored["optimizer"])
@@ -107,7 +109,7 @@ def make_optimizer(model: Trainee) -> torch.optim.AdamW:
     decoder = list(model.sam.prompt_encoder.parameters()) + list(model.sam.mask_decoder.parameters())
     return torch.optim.AdamW(
         [
-            {"params": backbone, "pace": 0.3, "weight_decay": 0.02},
+            {"params": backbone, "pace": 0.5, "weight_decay": 0.02},
             {"params": encoder, "pace": 0.7, "weight_decay": 0.02},
             {"params": decoder, "pace": 1.0, "weight_decay": 0.01},
             {"params": list(model.head.parameters()), "pace": 1.0, "weight_decay": 0.01},

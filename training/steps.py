@@ -19,7 +19,9 @@ from training.styles import Style, restyle, styles_of
 from training.views import View, cut_view, orient, random_scale, recolor
 
 CROP = 256
-SEMANTIC_WEIGHT = 0.3  # beside the masks: what keeps buildings and vehicles apart in the embedding
+SEMANTIC_WEIGHT = 1.0  # beside the masks: what keeps buildings and vehicles apart in the embedding
+# Side and number of a semantic step's views: about as many pixels, with more and more surroundings
+SEMANTIC_VIEWS = ((256, 8), (512, 2), (512, 2), (1024, 1))
 NAMES = {BUILDING: "building", VEHICLE: "vehicle"}
 CANVAS_SHAPES = ((512, 640), (512, 640), (512, 768), (640, 512), (448, 736))
 LARGE_SHAPES = ((1024, 1024), (768, 1024), (1024, 768))
@@ -129,15 +131,16 @@ def _semantic(model: Trainee, features: torch.Tensor, views: list[View]) -> Outc
     return Outcome(loss, figures)
 
 
-def semantic_step(model: Trainee, data: Data, rng: np.random.Generator, batch: int = 8) -> Outcome:
-    """Classes and boundaries on crops of all plates: what the encoder needs first."""
+def semantic_step(model: Trainee, data: Data, rng: np.random.Generator) -> Outcome:
+    """Classes and boundaries on views of all plates: what the encoder needs first."""
+    size, count = SEMANTIC_VIEWS[rng.integers(len(SEMANTIC_VIEWS))]
     views = []
-    for _ in range(batch):
+    for _ in range(count):
         if data.boxes and rng.random() < 0.15:
             plate = data.boxes[rng.integers(len(data.boxes))]
         else:
             plate = data.draw(rng, 0.35)
-        views.append(random_view(rng, plate, CROP, 20, 160))
+        views.append(random_view(rng, plate, size, 32, 200))
     return _semantic(model, model.encode([view.image for view in views]), views)
 
 

@@ -85,7 +85,7 @@ def draw_step(rng: np.random.Generator, data: Data, stage: str, arguments: argpa
     if stage == "semantic":
 
         def semantic(model: Trainee, draw: np.random.Generator) -> Outcome:
-            model.train()
+            model.freeze_batch_statistics()
             return semantic_step(model, data, draw)
 
         return semantic
@@ -123,13 +123,13 @@ def begin(arguments: argparse.Namespace) -> State:
         starts.append(stored["model"] | of_sam(stored["ema"]))
     elif arguments.start:
         starts.append(of_sam({name: value.float() for name, value in load_file(arguments.start).items()}))
-    return State(arguments.seed, starts)
+    return State(arguments.seed, starts, arguments.half)
 
 
 def train(arguments: argparse.Namespace) -> State:
     """Train until the time is used up; gives the final state."""
     checkpoint = arguments.run / "last.pt"
-    state = State.load(checkpoint) if checkpoint.exists() else begin(arguments)
+    state = State.load(checkpoint, arguments.half) if checkpoint.exists() else begin(arguments)
     pseudo = [] if arguments.pseudo is None else load_pseudo(arguments.pseudo, arguments.real)
     data = Data.open(arguments.scenes, arguments.real, pseudo)
     held_out = validation_set(arguments.scenes, arguments.real)
@@ -189,6 +189,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--validate-minutes", type=float, default=10)
     options.add_argument("--threads", type=int, default=1, help="within one canvas")
     options.add_argument("--replicas", type=int, default=1, help="canvases at a time, each on its own core")
+    options.add_argument("--half", action="store_true", help="multiply in bfloat16, where that is quicker")
     options.add_argument("--seed", type=int, default=0)
     return options
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import re
 import threading
 from types import SimpleNamespace
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+
+os.environ["EXEMPLAR_CACHE_GB"] = "0"  # tests compute, and leave the user's own cache alone
 
 UTM = "EPSG:25832"
 NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_400_000)  # half a metre per pixel

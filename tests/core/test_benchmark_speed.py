@@ -32,6 +32,10 @@ class Told:
         self.asked.append((side, options))
         if side == "automatic":
             return {"seconds": {"whole": 300.0}, "area_m2": 200.0}
+        if side == "again":
+            counts = {"first": [36, 96], "threshold": [0, 0], "strategy": [0, 400], "uncached": [36, 400]}
+            seconds = {"first": 10.0, "threshold": 0.5, "strategy": 16.0, "uncached": 20.0}
+            return {"seconds": seconds, "counts": counts, "written": 5e8, "peak": 1e9}
         if side == "end_to_end":
             tiles = 100 if "town" not in options.get("raster", "town") else 9
             return {
@@ -122,3 +126,10 @@ def test_a_side_is_a_process_that_tells_its_time_and_memory(tmp_path):
     seconds = told["seconds"]
     assert told["tiles"] == 1 and 2e8 < told["peak"] < 1.6e10
     assert 0 < seconds["encode"] + seconds["decode"] < seconds["whole"]
+
+
+def test_what_a_new_least_score_and_a_new_strategy_cost(monkeypatch, capsys):
+    f = figures(monkeypatch, capsys, "--only", "f", "--repeats", "2")["f"]
+    assert f["encodings"] == {"first": 36, "threshold": 0, "strategy": 0, "uncached": 36}
+    assert f["decodings"] == {"first": 96, "threshold": 0, "strategy": 400, "uncached": 400}
+    assert f["threshold_ratio"] == 20 and f["strategy_ratio"] == 1.25 and f["written_gb"] == 0.5

@@ -5,7 +5,7 @@ import pytest
 
 from core.candidates import Vote, average, known
 from core.models import CATALOGUE
-from core.pipeline import MIRRORINGS
+from core.tile_vote import MIRRORINGS
 
 
 def vote(share, on_example=0.8):

@@ -17,6 +17,7 @@ PLUGINS = REPOSITORY / "build" / "plugins"
 FAKE_ROOT = Path(__file__).parent / "fake_engine"
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ["EXEMPLAR_CACHE_GB"] = "0"  # tests compute, and leave the user's own cache alone
 
 try:
     import qgis.core  # noqa: F401

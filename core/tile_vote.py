@@ -1,0 +1,163 @@
+"""One tile from pixels to a vote: shown in mirrorings, decoded, averaged, parted into objects.
+
+What was computed before for the same pixels is taken from the cache: the vote,
+so that another least score decodes nothing; and the embeddings, so that
+another strategy or number of runs encodes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from . import borders, candidates, instances
+from .cache import Cache, digest
+from .candidates import Vote
+from .canvas import Canvas, Crop, stitch
+from .prompts import Strategy
+from .sam import Embedding, Segmenter
+
+# As index of rows and columns; each undoes itself.
+MIRRORINGS = [np.s_[:, :], np.s_[::-1, ::-1], np.s_[:, ::-1], np.s_[::-1, :]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What is the same for all tiles of a run.
+
+    Attributes
+    ----------
+    segmenter : Segmenter
+    crops : list of Crop
+        The example, at the working resolution.
+    example_px : float
+        The example's area in canvas pixels.
+    strategy : Strategy
+    runs : int
+        Prompt sets per tile, clicks among them.
+    seed : int
+    showings : int
+        In how many mirrorings a tile is shown.
+    smooth_px : int
+        See :func:`core.candidates.combine`.
+    cache : Cache, optional
+        Default: nothing is kept.
+    cancelled : callable
+        Asked between two batches.
+    """
+
+    segmenter: Segmenter
+    crops: list[Crop]
+    example_px: float
+    strategy: Strategy
+    runs: int
+    seed: int
+    showings: int
+    smooth_px: int
+    cache: Cache | None = None
+    cancelled: Callable[[], bool] = lambda: False
+
+
+def vote_on(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tuple[int, int]) -> Vote:
+    """Segment one tile.
+
+    Parameters
+    ----------
+    setting : Setting
+    image : ndarray of uint8, shape (h, w, 3)
+    valid : ndarray of bool, shape (h, w)
+        False where the raster holds no data.
+    place : tuple of int
+        The tile's row and column in the grid, which seed its random prompts.
+
+    Raises
+    ------
+    CancelledError
+    """
+    if not _remembers(setting):
+        return _computed(setting, image, valid, place)
+    crops = [getattr(crop, part) for crop in setting.crops for part in ("image", "mask", "valid")]
+    key = digest(
+        "vote",
+        setting.segmenter.identity,
+        *(setting.example_px, setting.strategy.name, setting.runs, setting.seed),
+        *(setting.showings, setting.smooth_px, *place),
+        *(*crops, image, valid),
+    )
+    if (stored := setting.cache.get(key)) is not None:
+        return _as_vote(stored)
+    vote = _computed(setting, image, valid, place)
+    setting.cache.put(key, _as_arrays(vote))
+    return vote
+
+
+def _remembers(setting: Setting) -> bool:
+    """Whether results can be kept: a network that came from no file has no name to keep them by."""
+    return setting.cache is not None and setting.segmenter.identity is not None
+
+
+def _computed(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tuple[int, int]) -> Vote:
+    rng = np.random.default_rng([setting.seed, *place])
+    voting, clicks = setting.strategy.split(setting.runs)
+    mirrorings = MIRRORINGS[: min(setting.showings, voting)]
+    votes, shown = [], None
+    for number, mirroring in enumerate(mirrorings):
+        canvas = stitch(setting.crops, image[mirroring], valid[mirroring])
+        runs = len(range(number, voting, len(mirrorings)))  # shared as evenly as can be
+        prompts = setting.strategy.place(canvas, runs, rng)
+        embedding = _encode(setting, canvas.image)
+        decoded = setting.segmenter.decode(
+            embedding, prompts.points_canvas, prompts.labels, cancelled=setting.cancelled
+        )
+        # smoothed once, when all showings are averaged
+        votes.append(candidates.combine(decoded, embedding, canvas, smooth_px=0))
+        shown = shown or (canvas, embedding)  # the first is not mirrored
+    vote = candidates.average(votes, mirrorings, valid, setting.smooth_px)
+    if setting.strategy.separates:
+        vote = dataclasses.replace(vote, objects=_objects(setting, vote, *shown, clicks))
+    return dataclasses.replace(vote, border=None)  # has done its work
+
+
+def _encode(setting: Setting, image_canvas: np.ndarray) -> Embedding:
+    segmenter = setting.segmenter
+    if not _remembers(setting):
+        return segmenter.encode(image_canvas)
+    key = digest("embedding", segmenter.identity, image_canvas)
+    if (stored := setting.cache.get(key)) is not None:
+        return segmenter.embedding_of(stored["features"], image_canvas.shape[:2], stored.get("borders"))
+    embedding = segmenter.encode(image_canvas)
+    arrays = {"features": embedding.features.cpu().numpy()}
+    if embedding.borders is not None:
+        arrays["borders"] = embedding.borders
+    setting.cache.put(key, arrays)
+    return embedding
+
+
+def _objects(
+    setting: Setting, vote: Vote, canvas: Canvas, embedding: Embedding, clicks: int
+) -> np.ndarray | None:
+    """Part what was found into objects: along the borders that the network knows, or by clicks."""
+    if vote.border is not None and borders.are_fine_enough(setting.example_px):
+        return borders.part(vote.found, vote.border, example_px=setting.example_px)
+    if not clicks:
+        return None
+    return instances.separate(
+        setting.segmenter,
+        embedding,
+        canvas,
+        vote.found,
+        example_px=setting.example_px,
+        budget=clicks,
+        cancelled=setting.cancelled,
+    )
+
+
+def _as_arrays(vote: Vote) -> dict[str, np.ndarray]:
+    fields = {field.name: getattr(vote, field.name) for field in dataclasses.fields(vote)}
+    return {name: np.asarray(value) for name, value in fields.items() if value is not None}
+
+
+def _as_vote(arrays: dict[str, np.ndarray]) -> Vote:
+    return Vote(**{name: array if array.ndim else array.item() for name, array in arrays.items()})

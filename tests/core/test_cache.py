@@ -1,0 +1,128 @@
+"""What was computed before comes back bit for bit, and nothing else ever does."""
+
+import os
+
+import numpy as np
+import pytest
+
+from core.cache import Cache, digest, users_cache
+from core.errors import InputError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "computed"
+
+
+def arrays(value, n=1000):
+    return {"a": np.full(n, value, np.float32), "b": np.array(value)}
+
+
+def on_disk(folder):
+    return sum(path.stat().st_size for path in folder.glob("*"))
+
+
+def test_arrays_come_back_in_this_process_and_in_the_next(folder):
+    cache = Cache(folder, limit=1_000_000)
+    cache.put("one", arrays(0.1))
+    for there in (cache, Cache(folder, limit=1_000_000)):
+        found = there.get("one")
+        assert set(found) == {"a", "b"} and found["a"].dtype == np.float32
+        np.testing.assert_array_equal(found["a"], arrays(0.1)["a"])
+        assert found["b"].shape == () and found["b"] == 0.1
+    assert cache.get("two") is None
+
+
+def test_what_comes_back_cannot_be_changed(folder):
+    cache = Cache(folder, limit=1_000_000)
+    cache.put("one", arrays(1))
+    with pytest.raises(ValueError, match="read-only"):
+        cache.get("one")["a"][0] = 2
+
+
+def test_the_folder_stays_under_its_limit_and_keeps_what_was_used_last(folder):
+    limit = 50_000
+    cache = Cache(folder, limit, in_memory=0)
+    for number in range(10):
+        cache.put(f"{number}", arrays(number))
+        os.utime(folder / f"{number}.npz", (1000 + number, 1000 + number))
+    assert cache.get("0") is not None  # used now: no longer the oldest
+    for number in range(10, 14):
+        cache.put(f"{number}", arrays(number))
+        assert on_disk(folder) <= limit
+    assert cache.get("0") is not None
+    for number in range(14, 30):
+        cache.put(f"{number}", arrays(number))
+        assert on_disk(folder) <= limit
+    assert cache.get("1") is None and cache.get("2") is None
+    assert cache.get("29") is not None
+    cache.put("huge", arrays(1, n=limit))
+    assert cache.get("huge") is None and cache.get("29") is not None
+
+
+def test_memory_holds_no_more_than_it_is_given(folder):
+    cache = Cache(folder, limit=1_000_000, in_memory=9_000)  # two entries of four kilobytes
+    for number in range(5):
+        cache.put(f"{number}", arrays(number))
+    for path in folder.glob("*"):
+        path.unlink()
+    assert [cache.get(f"{number}") is not None for number in range(5)] == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut off", b"no archive at all"])
+def test_a_damaged_file_is_computed_again(folder, damage):
+    cache = Cache(folder, limit=1_000_000, in_memory=0)
+    cache.put("one", arrays(1))
+    (folder / "one.npz").write_bytes(damage)
+    assert cache.get("one") is None
+    cache.put("one", arrays(2))
+    assert cache.get("one")["b"] == 2
+
+
+def test_a_truncated_file_is_computed_again(folder):
+    cache = Cache(folder, limit=1_000_000, in_memory=0)
+    cache.put("one", arrays(1))
+    whole = (folder / "one.npz").read_bytes()
+    (folder / "one.npz").write_bytes(whole[: len(whole) // 2])
+    assert cache.get("one") is None
+
+
+def test_no_pickle_is_ever_opened(folder, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (tmp_path.joinpath("sprung").touch, ())
+
+    folder.mkdir()
+    np.savez(folder / "one.npz", a=np.array([Trap()], object))
+    assert Cache(folder, limit=1_000_000).get("one") is None
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_costs_nothing_but_the_disk(tmp_path):
+    (tmp_path / "file").touch()
+    cache = Cache(tmp_path / "file" / "below", limit=1_000_000)
+    cache.put("one", arrays(1))
+    assert cache.get("one")["b"] == 1  # from memory
+
+
+def test_keys_differ_as_soon_as_anything_does():
+    pixels = np.zeros((4, 6), np.uint8)
+    other = pixels.copy()
+    other[3, 5] = 1
+    kinds = (pixels, other, pixels.reshape(6, 4), pixels.astype(np.int8), 1, 1.0, "1", None)
+    keys = [digest("vote", kind) for kind in kinds]
+    keys += [digest("embedding", pixels), digest("vote", pixels, 1), digest("vote", 1, pixels)]
+    assert len(set(keys)) == len(keys)
+    assert digest("vote", pixels[:, ::2]) == digest("vote", pixels[:, ::2].copy())
+
+
+def test_the_environment_names_folder_and_limit(tmp_path):
+    named = users_cache({"EXEMPLAR_CACHE": str(tmp_path / "here"), "EXEMPLAR_CACHE_GB": "0.000006"})
+    named.put("one", arrays(1))
+    assert on_disk(tmp_path / "here") > 0
+    named.put("two", arrays(2))
+    assert len(list((tmp_path / "here").iterdir())) == 1  # six kilobytes hold one of them
+    assert users_cache({"EXEMPLAR_CACHE_GB": "0"}) is None
+    for wrong in ("much", "-1", "nan", "inf"):
+        with pytest.raises(InputError, match="EXEMPLAR_CACHE_GB"):
+            users_cache({"EXEMPLAR_CACHE_GB": wrong})

@@ -1,0 +1,101 @@
+"""A new least score decodes nothing, a new strategy encodes nothing, and the answers are the same."""
+
+import dataclasses
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+
+from core.cache import Cache
+from core.pipeline import detect
+from core.protocol import DetectRequest
+from core.sam import Segmenter
+
+
+class Counting:
+    """A network that counts what it is asked."""
+
+    def __init__(self, segmenter):
+        self._segmenter, self.encoded, self.decoded = segmenter, 0, 0
+
+    def __getattr__(self, name):
+        return getattr(self._segmenter, name)
+
+    def encode(self, *given, **options):
+        self.encoded += 1
+        return self._segmenter.encode(*given, **options)
+
+    def decode(self, *given, **options):
+        self.decoded += 1
+        return self._segmenter.decode(*given, **options)
+
+
+@pytest.fixture(scope="module")
+def loaded(embedded_checkpoint):
+    return Segmenter.load("embedded", embedded_checkpoint, "cpu")
+
+
+@pytest.fixture
+def asked(loaded, noisy_raster, write_polygons, tmp_path):
+    """Run a request on one cache; gives the numbers of encodings and decodings, and the candidates."""
+    x, y = 500_000 + 20, 5_400_000 - 30
+    example = write_polygons([shapely.box(x, y - 12, x + 12, y)])
+    cache = Cache(tmp_path / "computed", limit=10**9)
+    request = DetectRequest(
+        raster=str(noisy_raster),
+        example=str(example),
+        runs=16,  # a quarter of them votes, each in another mirroring
+        output=str(tmp_path / "found.gpkg"),
+        candidates=str(tmp_path / "candidates.gpkg"),
+    )
+
+    def ask(cached=True, segmenter=loaded, **changes):
+        network = Counting(segmenter)
+        detect(dataclasses.replace(request, **changes), segmenter=network, cache=cache if cached else None)
+        table = gpd.read_file(tmp_path / "candidates.gpkg").drop(columns="created")
+        return network.encoded, network.decoded, table
+
+    return ask
+
+
+def test_a_new_least_score_neither_encodes_nor_decodes(asked):
+    encoded, decoded, first = asked(min_score=0.9)
+    assert encoded == 4 and decoded >= 4  # the four mirrorings
+    encoded, decoded, again = asked(min_score=0.1)
+    assert (encoded, decoded) == (0, 0)
+    assert len(first) > 0
+    assert again.equals(first)
+    fresh = asked(min_score=0.1, cached=False)
+    assert fresh[0] == 4 and fresh[2].equals(first)
+
+
+@pytest.mark.parametrize("change", [{"strategy": "random-points"}, {"runs": 24}, {"seed": 3}])
+def test_another_strategy_number_of_runs_or_seed_encodes_nothing(asked, change):
+    asked()
+    encoded, decoded, cached = asked(**change)
+    assert encoded == 0 and decoded > 0
+    assert cached.equals(asked(cached=False, **change)[2])
+
+
+def test_other_pixels_another_example_or_other_weights_are_computed(
+    asked, noisy_raster, write_polygons, embedded_checkpoint, tmp_path
+):
+    import rasterio
+
+    assert asked()[0] == 4
+    x, y = 500_000 + 20, 5_400_000 - 30
+    assert asked(example=str(write_polygons([shapely.box(x, y - 11, x + 12, y)], "other.geojson")))[0] == 4
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(embedded_checkpoint.read_bytes())
+    assert asked(segmenter=Segmenter.load("embedded", copy, "cpu"))[0] == 4
+    assert asked()[0] == 0
+    with rasterio.open(noisy_raster, "r+") as raster:
+        raster.write(np.full((3, 1, 1), 255, np.uint8), window=((100, 101), (100, 101)))
+    assert asked()[0] == 4
+
+
+def test_a_network_that_came_from_no_file_is_not_remembered(asked, loaded):
+    nameless = Segmenter(loaded.sam, "embedded", "cpu")
+    assert nameless.identity is None
+    assert asked(segmenter=nameless)[0] == asked(segmenter=nameless)[0] == 4
