@@ -12,6 +12,7 @@ import dataclasses
 import numpy as np
 from scipy import ndimage
 
+from .best_masks import Keep
 from .canvas import Canvas
 from .sam import LOGIT_STRIDE, Decoded, Embedding
 
@@ -77,18 +78,39 @@ def recovery(logits: np.ndarray, canvas: Canvas) -> np.ndarray:
 
     Parameters
     ----------
-    logits : ndarray, shape (R, 256, 256)
+    logits : ndarray, shape (R, 256, 256) or (R, 256, w)
+        Of the whole canvas, or of its columns of pixels up to one beyond the example's.
 
     Returns
     -------
     ndarray of float32, shape (R,)
         Over the copies' polygons and rings; the unlabelled surroundings don't count.
     """
-    inside, beside = (_to_logit_grid(part, logits.shape[-2:]) for part in (canvas.example, canvas.ring))
+    seen = logits.shape[-1] * LOGIT_STRIDE
+    inside, beside = (
+        _to_logit_grid(part[:, :seen], logits.shape[-2:]) for part in (canvas.example, canvas.ring)
+    )
     positive = logits > 0
     hit = (positive * inside).sum((1, 2))
     spill = (positive * beside).sum((1, 2))
     return (hit / (inside.sum() + spill)).astype(np.float32)
+
+
+def most_confident(canvas: Canvas, runs: int) -> Keep:
+    """The rule that draws the runs which :func:`combine` counts, judged on the example's column alone."""
+
+    def confidence(iou_pred: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        return _confidence(iou_pred[:, 0], logits[:, 0], canvas)[:, None]
+
+    return Keep(_kept(runs), judge=confidence, seen_canvas=np.s_[:, : canvas.column])
+
+
+def _kept(runs: int) -> int:
+    return max(1, round(KEPT_SHARE * runs))
+
+
+def _confidence(iou_pred: np.ndarray, logits: np.ndarray, canvas: Canvas) -> np.ndarray:
+    return np.clip(iou_pred, 0, 1) * recovery(logits, canvas)
 
 
 def combine(decoded: Decoded, embedding: Embedding, canvas: Canvas, smooth_px: int) -> Vote:
@@ -97,13 +119,14 @@ def combine(decoded: Decoded, embedding: Embedding, canvas: Canvas, smooth_px: i
     Parameters
     ----------
     decoded : Decoded
-        Of R runs, one mask each.
+        Of R runs, one mask each: all, or what :func:`most_confident` drew of them.
     smooth_px : int
         Radius of the opening and closing, in canvas pixels.
     """
     logits, iou_pred = decoded.logits[:, 0], decoded.iou_pred[:, 0]
-    confidence = np.clip(iou_pred, 0, 1) * recovery(logits, canvas)
-    kept = np.argsort(-confidence, kind="stable")[: max(1, round(KEPT_SHARE * len(confidence)))]
+    confidence = _confidence(iou_pred, logits, canvas)
+    count = _kept(len(logits)) if decoded.kept is None else len(logits)
+    kept = np.argsort(-confidence, kind="stable")[:count]
     weights = confidence[kept] + np.finfo(np.float32).tiny
     probability = 1 / (1 + np.exp(-logits[kept]))
     coarse = np.tensordot(weights / weights.sum(), probability, axes=1).astype(np.float32)

@@ -109,7 +109,11 @@ def _computed(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tup
         prompts = setting.strategy.place(canvas, runs, rng)
         embedding = _encode(setting, canvas.image)
         decoded = setting.segmenter.decode(
-            embedding, prompts.points_canvas, prompts.labels, cancelled=setting.cancelled
+            embedding,
+            prompts.points_canvas,
+            prompts.labels,
+            keep=candidates.most_confident(canvas, runs),
+            cancelled=setting.cancelled,
         )
         # smoothed once, when all showings are averaged
         votes.append(candidates.combine(decoded, embedding, canvas, smooth_px=0))

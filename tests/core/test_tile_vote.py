@@ -59,6 +59,32 @@ def asked(loaded, noisy_raster, write_polygons, tmp_path):
     return ask
 
 
+def test_drawing_only_what_counts_gives_the_same_vote(loaded, noisy_raster, write_polygons):
+    """Masks that the filter would drop need not be drawn; the others come out as they would."""
+    from core.candidates import combine, most_confident
+    from core.canvas import stitch
+    from core.example import cut_crops, read_example
+    from core.prompts import strategy_named
+    from core.raster import Raster
+
+    x, y = 500_000 + 20, 5_400_000 - 30
+    with Raster(str(noisy_raster)) as raster:
+        example = read_example(str(write_polygons([shapely.box(x, y - 12, x + 12, y)])), raster)
+        crops = cut_crops(example, 0.1, raster.stretch)
+        image, valid = raster.read(0, 0, 600, 700, 0.1)
+    canvas = stitch(crops, image, valid)
+    prompts = strategy_named("random-point").place(canvas, 11, np.random.default_rng(0))
+    embedding = loaded.encode(canvas.image)
+    asked = (embedding, prompts.points_canvas, prompts.labels)
+    whole = combine(loaded.decode(*asked), embedding, canvas, 0)
+    drawn = loaded.decode(*asked, keep=most_confident(canvas, 11))
+    assert drawn.logits.shape[0] == 3
+    some = combine(drawn, embedding, canvas, 0)
+    np.testing.assert_allclose(some.share, whole.share, atol=1e-5)
+    assert some.iou_pred == pytest.approx(whole.iou_pred, abs=1e-6)
+    assert some.on_example == pytest.approx(whole.on_example, abs=1e-6)
+
+
 def test_a_new_least_score_neither_encodes_nor_decodes(asked):
     encoded, decoded, first = asked(min_score=0.9)
     assert encoded == 4 and decoded >= 4  # the four mirrorings
