@@ -24,6 +24,8 @@ from .raster import Raster
 DRIVERS = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".geojson": "GeoJSON", ".parquet": "Parquet"}
 SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
 
+RASTER_PARTS = (".aux.xml", ".ovr", ".msk")  # what GDAL and QGIS leave beside one
+
 
 def check_writable(path: str | Path, endings: tuple[str, ...] = tuple(DRIVERS)) -> Path:
     """Find out before the work begins whether a result can be written.
@@ -165,9 +167,12 @@ def _window_of(raster: Raster, extent_map) -> Window:
 
 def _move(folder: Path, path: Path) -> None:
     """Move a result's files from their folder to their place, and what belonged to an older one away."""
-    endings = SHAPEFILE_PARTS if path.suffix.lower() == ".shp" else ()
+    if path.suffix.lower() == ".shp":
+        beside = [path.with_suffix(ending) for ending in SHAPEFILE_PARTS]
+    else:  # statistics, overviews and masks of an older raster, or nothing
+        beside = [path.with_name(path.name + ending) for ending in RASTER_PARTS]
     try:
-        for stale in (path.with_suffix(ending) for ending in endings):
+        for stale in beside:
             if stale.exists() and not (folder / stale.name).exists():
                 stale.unlink()
         for draft in sorted(folder.iterdir()):

@@ -280,8 +280,8 @@ class ExemplarDock(QgsDockWidget):
         elif result is None:  # cancelled from QGIS's task manager
             self._note = self.tr("Cancelled.")
         elif not result.get("count"):
-            self._note = self.tr("Nothing like the example was found ({time}).").format(
-                time=_duration(result.get("seconds", 0.0))
+            self._note = self.tr("Nothing like the example has a score of {score:.2f} ({time}).").format(
+                score=result.get("min_score") or 0.0, time=_duration(result.get("seconds", 0.0))
             )
         else:
             try:
@@ -293,10 +293,13 @@ class ExemplarDock(QgsDockWidget):
             else:
                 layers.add_on_top(layer)
                 self._result = layer
-                self._note = self.tr("{count} found in {time}, at {resolution:.2f} m per pixel.").format(
+                self._note = self.tr(
+                    "{count} found in {time}, at {resolution:.2f} m per pixel, with scores from {score:.2f}."
+                ).format(
                     count=result["count"],
                     time=_duration(result.get("seconds", 0.0)),
                     resolution=result.get("resolution") or 0.0,
+                    score=result.get("min_score") or 0.0,  # what a negative polygon raised is seen here
                 )
         self._refresh()
 

@@ -40,6 +40,16 @@ def read(path):
     return gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path)
 
 
+def test_an_older_mask_leaves_no_statistics_behind(tmp_path, make_raster):
+    path, other = tmp_path / "mask.tif", tmp_path / "another.tif.aux.xml"
+    other.touch()
+    for ending in (".aux.xml", ".ovr", ".msk"):
+        path.with_name(path.name + ending).write_bytes(b"of the older file")
+    with Raster(str(make_raster(np.zeros((8, 8), np.uint8)))) as raster:
+        write_mask(table_of(0), raster, raster.bounds_map, path)
+    assert {p.name for p in tmp_path.iterdir()} == {"mask.tif", other.name, "raster.tif"}
+
+
 @pytest.mark.parametrize("ending", FORMATS)
 def test_what_is_written_is_read_back_the_same(tmp_path, ending):
     table = table_of(5)

@@ -73,7 +73,7 @@ def test_a_run_adds_a_styled_layer_on_top(run, iface, raster, ready):
     assert layer.crs() == raster.crs()
     assert layer.featureCount() == 1
     assert layer.renderer().symbol().symbolLayerCount() == 2  # casing and line of the style
-    assert ready.run_step.note == "1 found in 1.5 s, at 0.20 m per pixel."
+    assert ready.run_step.note == "1 found in 1.5 s, at 0.20 m per pixel, with scores from 0.50."
     assert ready.run_step.save_button.isEnabled()
     assert iface.messages() == []
 
@@ -159,7 +159,7 @@ def test_nothing_found_is_told(run, habits, ready):
     habits(count=0)
     restart(ready)
     assert run() is None
-    assert "Nothing like the example" in ready.run_step.note
+    assert "Nothing like the example has a score of 0.50" in ready.run_step.note
 
 
 @pytest.mark.parametrize("user_fault", [True, False])

@@ -233,7 +233,10 @@ class DetectAlgorithm(ImageAlgorithm):
                 return ended_early(feedback)
             output = self._copy(request.output, parameters, context)
         feedback.pushInfo(
-            tr("{count} found in {seconds:.1f} s, at {resolution:.2f} m per pixel.").format(**result)
+            tr(
+                "{count} found in {seconds:.1f} s, at {resolution:.2f} m per pixel, "
+                "with scores from {min_score:.2f}."
+            ).format(**result)
         )
         results = {"OUTPUT": output, "COUNT": result["count"]}
         return {**results, "MASK": mask} if mask else results
