@@ -128,6 +128,15 @@ def places(data: Path, examples: int, most_tiles: int | None = None) -> list[Pla
     return found
 
 
+def asked_places(options: argparse.Namespace) -> list[Place]:
+    """The places of the data, or those of them that ``--only`` names."""
+    there = places(options.data, options.examples, options.tiles)
+    asked = [place for place in there if any(word in place.name for word in options.only or [""])]
+    if not asked:
+        raise ExemplarError(f"{options.data} holds no place of the name {' or '.join(options.only)}.")
+    return asked
+
+
 def accuracy_section(place: Place, result: dict, command: str, pictures: str | None) -> str:
     """One place's table, command line and pictures as Markdown."""
     cases = result["cases"]
@@ -227,7 +236,7 @@ def write(options: argparse.Namespace, command: str) -> None:
         network += ["--checkpoint", options.checkpoint]
     pictures = os.path.relpath(options.pictures, options.output.parent) if options.pictures else None
     sections, rows = [], []
-    for place in places(options.data, options.examples, options.tiles):
+    for place in asked_places(options):
         per_raster = max(1, round(options.objects / place.rasters))
         arguments = [*place.files, "--target", place.target, "--objects", str(per_raster), *network]
         asked = model.parser().parse_args(arguments)
@@ -272,6 +281,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data/validation"))
     parser.add_argument("--examples", type=int, default=10, help="per place (10)")
     parser.add_argument("--tiles", type=int, help="of the Estonian tiles, the first so many (all)")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="PLACE",
+        help="kampala, banepa, estonia: measure these, as one of several processes that --keep the same folder",
+    )
     parser.add_argument("--objects", type=int, default=100, help="clicked, at most, per place (100)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=int, default=64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -82,3 +83,13 @@ def test_long_lists_of_files_are_shortened():
 def test_a_folder_without_places_is_refused(tmp_path):
     with pytest.raises(ExemplarError, match="holds no"):
         report.places(tmp_path, 10)
+
+
+def test_one_place_of_several_can_be_measured_alone(data, capsys):
+    (data / "banepa.tif").symlink_to(data / "kampala.tif")
+    given = SimpleNamespace(data=data, examples=2, tiles=None, only=["banepa"])
+    assert [place.name for place in report.asked_places(given)] == ["buildings_banepa"]
+    given.only = None
+    assert len(report.asked_places(given)) == 2
+    assert report.main(["--data", str(data), "--only", "nowhere"]) == 2
+    assert "no place of the name nowhere" in capsys.readouterr().err
