@@ -285,7 +285,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--only",
         nargs="+",
         metavar="PLACE",
-        help="kampala, banepa, estonia: measure these, as one of several processes that --keep the same folder",
+        help="kampala, banepa, estonia: measure these only, as one of several processes with the same --keep",
     )
     parser.add_argument("--objects", type=int, default=100, help="clicked, at most, per place (100)")
     parser.add_argument("--seed", type=int, default=0)
