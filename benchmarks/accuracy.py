@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 
 import geopandas as gpd
@@ -34,10 +35,10 @@ import numpy as np
 
 from benchmarks.baselines import BASELINES, TRIVIAL
 from benchmarks.cases import Case, draw_cases, read_place
-from benchmarks.causes import causes
+from benchmarks.causes import FALSE, MISSES, counts, errors
 from benchmarks.command import print_measured
 from benchmarks.figures import paired_difference, spread
-from benchmarks.pictures import draw_case
+from benchmarks.pictures import Shown, draw_case, draw_strip
 from benchmarks.tiles import Search
 from core import output
 from core.errors import ExemplarError
@@ -51,6 +52,7 @@ from core.sam import Segmenter
 from core.targets import target_named
 
 OUTLINE_IOU, BOX_IOU = 0.5, 0.3  # of a match; small boxes differ much by a pixel
+ERRORS_SHOWN = 6  # of each cause
 
 Runner = Callable[[Case, str], gpd.GeoDataFrame]  # a case and a strategy's name -> what was found
 
@@ -101,7 +103,7 @@ def measure(cases: list[Case], strategies: list[str], run: Runner, options: argp
     """Run every case with every strategy; gives the object that is printed."""
     results: dict[str, list[dict]] = {strategy: [] for strategy in strategies}
     reference = DEFAULT if DEFAULT in results else strategies[0]
-    errors: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     least_iou = options.iou or (BOX_IOU if options.boxes else OUTLINE_IOU)
     for case in cases:
         for strategy in strategies:
@@ -111,7 +113,8 @@ def measure(cases: list[Case], strategies: list[str], run: Runner, options: argp
             result = evaluate(found, place.truth, place.extent_map, least_iou, boxes=options.boxes)
             results[strategy].append(result)
             if strategy == reference:
-                errors.update(causes(found, place.truth, place.extent_map, least_iou, boxes=options.boxes))
+                made = errors(found, place.truth, place.extent_map, least_iou, boxes=options.boxes)
+                reasons.update(counts(*made))
             seconds = time.monotonic() - started
             what = f"IoU {result['iou']:.3f}, F1 {result['f1']:.3f}, {len(found)} found, {seconds:.0f} s"
             print(f"{case.name} {strategy}: {what}", file=sys.stderr, flush=True)
@@ -131,7 +134,7 @@ def measure(cases: list[Case], strategies: list[str], run: Runner, options: argp
             for strategy, each in results.items()
             if strategy != reference
         },
-        "causes": dict(errors),
+        "causes": dict(reasons),
         "match_iou": least_iou,
         "cases": [case.name for case in cases],
     }
@@ -172,6 +175,32 @@ def draw_extremes(pictures: Path, cases: list[Case], result: dict, folder: Path,
     return paths
 
 
+def draw_causes(
+    pictures: Path, cases: list[Case], result: dict, folder: Path, options: argparse.Namespace
+) -> list[Path]:
+    """Draw some errors of each cause of the reference strategy, as one strip a cause.
+
+    The cases take turns; which of a case's errors are shown is drawn by the seed.
+    """
+    strategy, least_iou = result["reference"], result["match_iou"]
+    rng = np.random.default_rng(options.seed)
+    shown: dict[str, list[list[Shown]]] = {cause: [] for cause in (*MISSES, *FALSE)}
+    for case in cases:
+        place, found = case.place, read_polygons(folder / f"{case.name}_{strategy}.gpkg")
+        _, made = errors(found, place.truth, place.extent_map, least_iou, boxes=options.boxes)
+        rng.shuffle(made)
+        for cause, lists in shown.items():
+            own = [error.shape_map for error in made if error.cause == cause]
+            lists.append([Shown(place.raster_path, shape, place.truth, found) for shape in own])
+    paths = []
+    for cause, lists in shown.items():
+        in_turn = [one for turn in zip_longest(*lists) for one in turn if one is not None]
+        if in_turn:
+            paths.append(pictures / f"{strategy}_{cause}_{options.target}_{cases[0].name}.png")
+            draw_strip(paths[-1], in_turn[:ERRORS_SHOWN])
+    return paths
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line; :mod:`benchmarks.report` fills it for each place."""
     parser = argparse.ArgumentParser(
@@ -209,7 +238,11 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--keep", type=Path, help="folder to keep examples and detections in")
-    parser.add_argument("--pictures", type=Path, help="folder for the best and worst case as PNG")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        help="folder for the best and worst case, and some errors of each cause, as PNG",
+    )
     parser.add_argument("--json", action="store_true", help="one line instead of an indented object")
 
 
@@ -235,6 +268,8 @@ def run(options: argparse.Namespace) -> dict:
             by = "f1" if options.boxes else "iou"
             paths = draw_extremes(options.pictures, cases, result, folder, by)
             result["pictures"] = [path.name for path in paths]
+            paths = draw_causes(options.pictures, cases, result, folder, options)
+            result["cause_pictures"] = [path.name for path in paths]
     return result
 
 

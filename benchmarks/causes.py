@@ -15,6 +15,7 @@ Of the detections that match nothing:
 from __future__ import annotations
 
 from collections import Counter
+from typing import NamedTuple
 
 import geopandas as gpd
 import numpy as np
@@ -27,15 +28,22 @@ MISSES = ("merged", "split", "outline", "partial", "missed")
 FALSE = ("pieces", "several", "ground")
 
 
-def causes(
+class Error(NamedTuple):
+    """An object that was not found, or a detection that is none, with its cause."""
+
+    cause: str
+    shape_map: shapely.Geometry
+
+
+def errors(
     detections: gpd.GeoDataFrame,
     truth: gpd.GeoDataFrame,
     extent_map: tuple[float, float, float, float],
     least_iou: float,
     *,
     boxes: bool = False,
-) -> dict[str, int]:
-    """Count causes, and what was ``found``.
+) -> tuple[int, list[Error]]:
+    """How many objects are found, and every error with its cause.
 
     Parameters
     ----------
@@ -46,7 +54,7 @@ def causes(
         so are detections that lie on such truth.
     least_iou : float
         Of a match; one truth may match several detections here, so that
-        ``found`` can differ a little from a one-to-one matching.
+        the number found can differ a little from a one-to-one matching.
     boxes : bool
         Compare bounding boxes, as ``core.evaluate`` does.
     """
@@ -61,12 +69,16 @@ def causes(
     of_true[left, right] = shared / shapely.area(true)[right]
     of_found[left, right] = shared / shapely.area(found)[left]
     covers_several = (of_true >= HALF).sum(axis=1) > 1
-    misses = [_miss(of_true[:, t], covers_several) for t in np.flatnonzero(whole & ~hit_true)]
+    made = [Error(_miss(of_true[:, t], covers_several), true[t]) for t in np.flatnonzero(whole & ~hit_true)]
     on_cut = (of_found[:, ~whole] > 0).any(axis=1)
-    false = [_false(of_found[f]) for f in np.flatnonzero(~hit_found & ~on_cut)]
-    counted = Counter(misses + false)
-    found_count = int((whole & hit_true).sum())
-    return {"found": found_count, **{name: counted[name] for name in (*MISSES, *FALSE)}}
+    made += [Error(_false(of_found[f]), found[f]) for f in np.flatnonzero(~hit_found & ~on_cut)]
+    return int((whole & hit_true).sum()), made
+
+
+def counts(found: int, made: list[Error]) -> dict[str, int]:
+    """How many objects were ``found``, and how many errors each cause has."""
+    counted = Counter(error.cause for error in made)
+    return {"found": found, **{name: counted[name] for name in (*MISSES, *FALSE)}}
 
 
 def _miss(shares: np.ndarray, covers_several: np.ndarray) -> str:

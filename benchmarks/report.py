@@ -162,6 +162,9 @@ def accuracy_section(place: Place, result: dict, command: str, pictures: str | N
     for name in result.get("pictures", []):
         which = "Best" if "_best_" in name else "Worst"
         lines.append(f"\n![{which} example: truth green, found magenta, example yellow]({pictures}/{name})")
+    for name in result.get("cause_pictures", []):
+        cause = name.split("_")[1]
+        lines.append(f"\n`{cause}`:\n\n![Errors, {cause}: truth green, found magenta]({pictures}/{name})")
     return "\n".join(lines) + "\n"
 
 

@@ -5,10 +5,14 @@ import pytest
 from shapely import box
 from shapely.affinity import translate
 
-from benchmarks.causes import FALSE, MISSES, causes
+from benchmarks.causes import FALSE, MISSES, counts, errors
 
 EXTENT = (0, 0, 100, 100)
 A, B, C = box(10, 10, 30, 30), box(30, 10, 50, 30), box(50, 10, 70, 30)  # touching roofs
+
+
+def causes(*given, **options):
+    return counts(*errors(*given, **options))
 
 
 def table(*shapes):
@@ -49,3 +53,11 @@ def test_boxes_are_compared_with_boxes():
     thin = table(slanted.intersection(box(40, 40, 60, 44)).union(box(40, 40, 40.5, 60)))
     assert causes(thin, truth, EXTENT, 0.5)["found"] == 0
     assert causes(table(slanted), truth, EXTENT, 0.9, boxes=True)["found"] == 1
+
+
+def test_every_error_has_its_place():
+    found, made = errors(table(A, box(60, 60, 80, 80)), table(A, B), EXTENT, 0.5)
+    assert found == 1
+    assert {(error.cause, error.shape_map.bounds) for error in made} == {
+        ("missed", B.bounds), ("ground", (60, 60, 80, 80)),
+    }  # fmt: skip

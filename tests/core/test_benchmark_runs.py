@@ -51,7 +51,7 @@ class BrightSegmenter:
         features = torch.as_tensor(np.stack([share, 1 - share]), dtype=torch.float32)[None]
         return Seen(features, image.shape[:2], bright=bright)
 
-    def decode(self, embedding, points, labels, *, boxes_canvas=None, multimask=False, cancelled=None):
+    def decode(self, embedding, points, labels, *, boxes_canvas=None, multimask=False, **_):
         patches, _ = ndimage.label(embedding.bright)
         logits = np.full((len(points), 1, 256, 256), -8, np.float32)
         for run in range(len(points)):
@@ -220,6 +220,22 @@ def test_accuracy_prints_the_promised_keys(squares, bright, tmp_path, capsys):
         with rasterio.open(path) as picture:
             colours = {tuple(c) for c in picture.read().reshape(3, -1).T.tolist()}
         assert {(60, 235, 60), (255, 0, 190), (255, 230, 0)} & colours
+
+
+def test_errors_of_each_cause_are_drawn(squares, bright, tmp_path, capsys):
+    asked = f"--raster {squares[0]} --truth {squares[1]} --examples 1 --runs 4 --json --iou 0.9999"
+    asked += f" --strategies random-point --pictures {tmp_path}"
+    assert accuracy.main(asked.split()) == 0
+    result = json.loads(capsys.readouterr().out)
+
+    assert result["causes"]["outline"] + result["causes"]["split"] + result["causes"]["partial"] > 0
+    drawn = {name.split("_")[1] for name in result["cause_pictures"]}
+    assert drawn == {cause for cause, count in result["causes"].items() if count and cause != "found"}
+    with rasterio.open(tmp_path / result["cause_pictures"][0]) as picture:
+        tiles = (picture.width + 6) / 246
+        assert picture.height == 240 and tiles == int(tiles) >= 1
+        middle = picture.read()[:, 60:180, 60:180].reshape(3, -1).T.tolist()
+    assert (255, 0, 190) in {tuple(colour) for colour in middle}
 
 
 def test_accuracy_says_what_is_wrong_with_its_input(squares, bright, capsys):
