@@ -179,6 +179,29 @@ def test_replicas_leave_the_mean_of_their_gradients(scenes):
             assert parameter.grad is None, name
 
 
+def test_half_precision_finds_nearly_the_same_gradient_in_each_copy_of_its_own(scenes):
+    step = small_crop_step(Data.open(scenes, None))
+    whole, half = State(0).model, State(0, half=True).model
+    step(whole, np.random.default_rng(np.random.default_rng(4).integers(2**63))).loss.backward()
+    replicas = Replicas(half, 2)
+    replicas.gradient(step, np.random.default_rng(4))
+    wide = [name for name, p in half.named_parameters() if p.shape[1:] == (1, 5, 5) and p.requires_grad]
+    assert len(wide) > 5
+    copied = dict(replicas.models[1].named_parameters())
+    assert all(copied[name].grad is not None and copied[name].grad.any() for name in wide)
+
+    half.zero_grad(set_to_none=True)
+    step(half, np.random.default_rng(np.random.default_rng(4).integers(2**63))).loss.backward()
+    pairs = [
+        (p.grad.flatten(), q.grad.flatten())
+        for p, q in zip(whole.parameters(), half.parameters(), strict=True)
+        if p.grad is not None
+    ]
+    ours, theirs = (torch.cat(part) for part in zip(*pairs))
+    assert ours.dtype == torch.float32
+    assert torch.cosine_similarity(ours, theirs, dim=0) > 0.98
+
+
 def test_a_resumed_training_goes_on_where_it_stopped(scenes, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "report", lambda model, held_out: "")
     monkeypatch.setattr(training, "validation_set", lambda scenes, real: None)
