@@ -5,7 +5,8 @@
 Measures every place by ``benchmarks.accuracy`` and ``benchmarks.model`` and
 writes the page after each, so that nothing is lost when it is cut off. With
 ``--keep FOLDER`` each measurement is also left there, and one that was made
-with the same options before is taken from there. The page holds no dates and
+with the same options before is taken from there; so several processes can
+measure a place each (``--only``), and one more writes the page. It holds no dates and
 no times: the same data, model and seed give the same page.
 """
 
@@ -131,10 +132,16 @@ def places(data: Path, examples: int, most_tiles: int | None = None) -> list[Pla
 def asked_places(options: argparse.Namespace) -> list[Place]:
     """The places of the data, or those of them that ``--only`` names."""
     there = places(options.data, options.examples, options.tiles)
-    asked = [place for place in there if any(word in place.name for word in options.only or [""])]
-    if not asked:
-        raise ExemplarError(f"{options.data} holds no place of the name {' or '.join(options.only)}.")
-    return asked
+    if not options.only:
+        return there
+    for word in options.only:
+        if not any(word in place.name for place in there):
+            raise ExemplarError(f"{options.data} holds no place of the name {word}.")
+    if not options.keep:
+        raise ExemplarError(
+            "--only writes no page: give it --keep, and gather the page by a run without --only."
+        )
+    return [place for place in there if any(word in place.name for word in options.only)]
 
 
 def accuracy_section(place: Place, result: dict, command: str, pictures: str | None) -> str:
@@ -227,7 +234,9 @@ def kept(folder: Path | None, name: str, arguments: list[str], measure: Callable
             return before["result"]
     result = measure()
     if path is not None:
-        path.write_text(json.dumps({"arguments": arguments, "result": result}), encoding="utf-8")
+        part = path.with_suffix(".part")  # another process may look for it at this moment
+        part.write_text(json.dumps({"arguments": arguments, "result": result}), encoding="utf-8")
+        part.replace(path)
     return result
 
 
@@ -262,7 +271,8 @@ def write(options: argparse.Namespace, command: str) -> None:
             reference=result["reference"],
         )
         page = head + "".join(sections) + CLICKS_HEAD + "".join(rows)
-        options.output.write_text(page, encoding="utf-8")
+        if not options.only:
+            options.output.write_text(page, encoding="utf-8")
 
 
 def _without_keep(arguments: list[str]) -> list[str]:
@@ -288,7 +298,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--only",
         nargs="+",
         metavar="PLACE",
-        help="kampala, banepa, estonia: measure these only, as one of several processes with the same --keep",
+        help="kampala, banepa, estonia: measure these only, into --keep, and write no page",
     )
     parser.add_argument("--objects", type=int, default=100, help="clicked, at most, per place (100)")
     parser.add_argument("--seed", type=int, default=0)

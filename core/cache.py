@@ -12,11 +12,13 @@ import contextlib
 import functools
 import hashlib
 import os
+import shutil
 import tempfile
 import threading
-import zipfile
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +32,16 @@ LIMIT_VARIABLE = "EXEMPLAR_CACHE_GB"
 LIMIT_GB = 2.0  # on disk, if nothing else is said: some hundred tiles
 IN_MEMORY = 64_000_000  # bytes: a few tiles, for who changes a setting on what is in view
 AFTER_SWEEP = 0.9  # of the limit: what is left by a removal of the oldest
+LEFT_FREE = 1_000_000_000  # bytes of the disk, for the results themselves
+ABANDONED_S = 3600.0  # a draft of that age is of a process that was killed
+LIBRARIES = ("torch", "segment-anything", "timm", "numpy", "scipy")  # what results depend on beside our code
 
 Arrays = dict[str, np.ndarray]
 
 
 def digest(*parts: Any) -> str:
     """A key of arrays and of plain values; two differ as soon as a bit, a type or a shape does."""
-    state = hashlib.blake2b(_code(), digest_size=20)
+    state = hashlib.blake2b(code_digest(), digest_size=20)
     for part in parts:
         if isinstance(part, np.ndarray):
             state.update(f"|{part.dtype.str}{part.shape}|".encode())
@@ -47,9 +52,9 @@ def digest(*parts: Any) -> str:
 
 
 @functools.cache
-def _code() -> bytes:
-    """Digest of this package's own text: another version computes something else."""
-    state = hashlib.blake2b()
+def code_digest() -> bytes:
+    """Digest of this package's own text and its libraries' versions: others compute something else."""
+    state = hashlib.blake2b(" ".join(version(name) for name in LIBRARIES).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         state.update(path.read_bytes())
     return state.digest()
@@ -76,7 +81,18 @@ class Cache:
         self._recent: OrderedDict[str, Arrays] = OrderedDict()
         self._recent_bytes = 0
         self._on_disk: int | None = None  # not counted yet
+        self._begun_ns = 0
+        self._full = False
         self._lock = threading.Lock()
+
+    def begin_job(self) -> None:
+        """From here on what is used or added makes no room for more of the same job.
+
+        A job of more tiles than there is room for would else remove each just
+        before the next such job asks for it.
+        """
+        with self._lock:
+            self._begun_ns, self._full = time.time_ns(), False
 
     def get(self, key: str) -> Arrays | None:
         """The arrays of a key, read-only; None where there are none."""
@@ -88,13 +104,16 @@ class Cache:
             try:
                 with np.load(path, allow_pickle=False) as stored:
                     arrays = {name: stored[name] for name in stored.files}
-                os.utime(path)  # used just now
-            except FileNotFoundError:
+            except OSError:  # not there, or not to be read now
                 return None
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            except Exception:  # noqa: BLE001  damaged archives fail in many ways
+                arrays = {}
+            if not arrays:
                 with contextlib.suppress(OSError):
                     path.unlink()
                 return None
+            with contextlib.suppress(OSError):
+                os.utime(path)  # used just now
             self._remember(key, arrays)
             return arrays
 
@@ -102,20 +121,23 @@ class Cache:
         """Keep arrays under a key."""
         with self._lock:
             self._remember(key, arrays)
-            if _bytes_of(arrays) > self._limit:
+            size = _bytes_of(arrays)
+            if self._full or size > self._limit:
                 return
             with contextlib.suppress(OSError):  # a full or a locked disk: then it is computed again
-                if self._on_disk is None:
-                    self._on_disk = sum(entry.stat().st_size for entry in self._files())
+                self._folder.mkdir(parents=True, exist_ok=True)
+                if self._on_disk is None or self._on_disk + size > self._limit:
+                    self._sweep(size)
+                if self._on_disk + size > self._limit or not self._has_room(size):
+                    self._full = True
+                    return
                 self._on_disk += self._write(self._path(key), arrays)
-                if self._on_disk > self._limit:
-                    self._sweep()
+
+    def _has_room(self, size: int) -> bool:
+        return shutil.disk_usage(self._folder).free >= size + LEFT_FREE
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.npz"
-
-    def _files(self) -> list[Path]:
-        return list(self._folder.glob("*.npz"))
 
     def _remember(self, key: str, arrays: Arrays) -> None:
         for array in arrays.values():
@@ -131,7 +153,6 @@ class Cache:
 
     def _write(self, path: Path, arrays: Arrays) -> int:
         """Write a file that has its name only when it is whole; gives its length."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self._folder, suffix=".part")
         draft = Path(name)
         try:
@@ -144,19 +165,27 @@ class Cache:
                 draft.unlink()
             raise
 
-    def _sweep(self) -> None:
-        """Remove what was used longest ago; other processes may do the same at the same time."""
-        seen = []
-        for path in self._files():
-            with contextlib.suppress(FileNotFoundError):
+    def _sweep(self, wanted: int) -> None:
+        """Count what is there, and make room by what was used longest ago, none of it in this job.
+
+        Other processes may do the same at the same time, and some files may not be ours to remove.
+        """
+        seen, old_ns = [], time.time_ns() - int(ABANDONED_S * 1e9)
+        for path in self._folder.iterdir():
+            with contextlib.suppress(OSError):
                 status = path.stat()
-                seen.append((status.st_mtime_ns, status.st_size, path))
+                if path.suffix == ".npz":
+                    seen.append((status.st_mtime_ns, status.st_size, path))
+                elif path.suffix == ".part" and status.st_mtime_ns < old_ns:
+                    path.unlink()
         left = sum(size for _, size, _ in seen)
-        for _, size, path in sorted(seen):
-            if left <= AFTER_SWEEP * self._limit:
+        enough = AFTER_SWEEP * self._limit if left + wanted > self._limit else self._limit
+        for used_ns, size, path in sorted(seen):
+            if left + wanted <= enough or used_ns >= self._begun_ns > 0:
                 break
-            path.unlink(missing_ok=True)
-            left -= size
+            with contextlib.suppress(OSError):
+                path.unlink()
+                left -= size
         self._on_disk = left
 
 
@@ -179,5 +208,10 @@ def users_cache(environ: Mapping[str, str] = os.environ) -> Cache | None:
         raise InputError(
             f"{LIMIT_VARIABLE} is {said!r}. Give it a number of gigabytes, 0 for no cache."
         ) from None
-    folder = Path(named).expanduser().absolute() if named else cache_folder(environ) / "computed"
-    return Cache(folder, int(limit)) if limit else None
+    if not limit:
+        return None
+    try:
+        folder = Path(named).expanduser().absolute() if named else cache_folder(environ) / "computed"
+    except RuntimeError:  # nobody's home is known
+        return None
+    return Cache(folder, int(limit))

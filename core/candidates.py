@@ -227,7 +227,8 @@ def _tile_border(borders: np.ndarray, canvas: Canvas) -> np.ndarray:
 
 
 def _similarity(embedding: Embedding, canvas: Canvas) -> np.ndarray:
-    features = embedding.features[0].float().cpu().numpy()
+    # in one order of memory, on which sums depend: the encoder's is another than what the cache gives back
+    features = np.ascontiguousarray(embedding.features[0].float().cpu().numpy())
     stride = 1024 // features.shape[-1]
     inside = _to_logit_grid(canvas.example, features.shape[-2:], stride)
     prototype = (features * inside).sum((1, 2))

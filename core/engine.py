@@ -76,6 +76,9 @@ class Engine:
 
     def run(self) -> None:
         """Greet, then run jobs until the process ends."""
+        from .cache import code_digest
+
+        code_digest()  # of the code that runs, not of what an update may put in its place later
         self.send("hello", **greeting())
         while (message := self._jobs.get()) is not None:
             self.run_job(message)

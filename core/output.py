@@ -167,16 +167,15 @@ def _window_of(raster: Raster, extent_map) -> Window:
 
 def _move(folder: Path, path: Path) -> None:
     """Move a result's files from their folder to their place, and what belonged to an older one away."""
-    if path.suffix.lower() == ".shp":
-        beside = [path.with_suffix(ending) for ending in SHAPEFILE_PARTS]
-    else:  # statistics, overviews and masks of an older raster, or nothing
-        beside = [path.with_name(path.name + ending) for ending in RASTER_PARTS]
     try:
-        for stale in beside:
-            if stale.exists() and not (folder / stale.name).exists():
-                stale.unlink()
+        if path.suffix.lower() == ".shp":
+            for stale in (path.with_suffix(ending) for ending in SHAPEFILE_PARTS):
+                if stale.exists() and not (folder / stale.name).exists():
+                    stale.unlink()
         for draft in sorted(folder.iterdir()):
             draft.replace(path.parent / draft.name)
+        for ending in RASTER_PARTS:  # last: an older raster that can't be replaced keeps what is its own
+            path.with_name(path.name + ending).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
             f"{path} is in use by another program. Close it there, or choose another."

@@ -98,6 +98,8 @@ def detect(
     started = time.monotonic()
     target, strategy = target_named(request.target), strategy_named(request.strategy)
     _check(request)
+    if cache:
+        cache.begin_job()
     with ExitStack() as opened:
         query = opened.enter_context(Raster(request.raster, request.bands))
         example = _open_example(request, query, opened)

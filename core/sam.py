@@ -187,6 +187,8 @@ class Segmenter:
     def load(cls, name: str, checkpoint: str | None = None, device: str = "auto") -> Segmenter:
         """Load a model of the catalogue; a file of another network raises ``InputError``."""
         path = models.weights_file(name, checkpoint)
+        status = path.stat()  # before it is read: a file that is replaced meanwhile has another identity
+        identity = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
         state, border_head = read_state_dict(path), None
         if name == mobile_sam.NAME:
             sam, state = mobile_sam.build_mobile_sam(), mobile_sam.from_published(state)
@@ -200,8 +202,6 @@ class Segmenter:
             raise InputError(
                 f"{path} is no checkpoint of the model {name!r}. Choose the file that belongs to it."
             ) from error
-        status = path.stat()
-        identity = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
         return cls(sam, name, choose_device(device), border_head=border_head, identity=identity)
 
     @torch.inference_mode()

@@ -20,7 +20,7 @@ from training.views import View, cut_view, orient, random_scale, recolor
 
 CROP = 256
 SEMANTIC_WEIGHT = 1.0  # beside the masks: what keeps buildings and vehicles apart in the embedding
-# Side and number of a semantic step's views: about as many pixels, with more and more surroundings
+# Side and number of a semantic step's views: from many objects to much that surrounds them
 SEMANTIC_VIEWS = ((256, 8), (512, 2), (512, 2), (1024, 1))
 NAMES = {BUILDING: "building", VEHICLE: "vehicle"}
 CANVAS_SHAPES = ((512, 640), (512, 640), (512, 768), (640, 512), (448, 736))

@@ -87,9 +87,11 @@ def test_a_folder_without_places_is_refused(tmp_path):
 
 def test_one_place_of_several_can_be_measured_alone(data, capsys):
     (data / "banepa.tif").symlink_to(data / "kampala.tif")
-    given = SimpleNamespace(data=data, examples=2, tiles=None, only=["banepa"])
+    given = SimpleNamespace(data=data, examples=2, tiles=None, only=["banepa"], keep=data)
     assert [place.name for place in report.asked_places(given)] == ["buildings_banepa"]
     given.only = None
     assert len(report.asked_places(given)) == 2
-    assert report.main(["--data", str(data), "--only", "nowhere"]) == 2
+    assert report.main(["--data", str(data), "--only", "banepa", "nowhere"]) == 2
     assert "no place of the name nowhere" in capsys.readouterr().err
+    assert report.main(["--data", str(data), "--only", "banepa"]) == 2
+    assert "give it --keep" in capsys.readouterr().err

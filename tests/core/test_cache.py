@@ -1,10 +1,13 @@
 """What was computed before comes back bit for bit, and nothing else ever does."""
 
 import os
+import pathlib
+import time
 
 import numpy as np
 import pytest
 
+from core import cache as cache_module
 from core.cache import Cache, digest, users_cache
 from core.errors import InputError
 
@@ -69,6 +72,66 @@ def test_memory_holds_no_more_than_it_is_given(folder):
     assert [cache.get(f"{number}") is not None for number in range(5)] == [False, False, False, True, True]
 
 
+def test_a_job_of_more_than_there_is_room_for_finds_its_first_part_again(folder):
+    cache, found = Cache(folder, limit=30_000, in_memory=0), []
+    for _ in range(3):
+        cache.begin_job()
+        found.append([cache.get(f"{number}") is not None for number in range(12)])
+        for number in range(12):
+            cache.put(f"{number}", arrays(number))
+    assert found[0] == [False] * 12
+    assert found[1] == found[2] and found[1][:5] == [True] * 5 and not any(found[1][7:])
+    assert on_disk(folder) <= 30_000
+    time.sleep(0.01)
+    cache.begin_job()  # another job's entries take the place of the older ones
+    cache.put("new", arrays(1))
+    assert cache.get("new") is not None
+
+
+def test_a_file_that_cannot_be_removed_does_not_stop_the_others_from_going(folder, monkeypatch):
+    cache = Cache(folder, limit=30_000, in_memory=0)
+    cache.put("0", arrays(0))
+    unlink = pathlib.Path.unlink
+
+    def refuse(path, **options):
+        if path.name == "0.npz":
+            raise PermissionError(path)
+        unlink(path, **options)
+
+    monkeypatch.setattr(pathlib.Path, "unlink", refuse)
+    for number in range(1, 20):
+        cache.put(f"{number}", arrays(number))
+    assert on_disk(folder) <= 30_000 and cache.get("19") is not None and cache.get("0") is not None
+
+
+def test_drafts_of_killed_processes_are_removed_in_time(folder):
+    folder.mkdir()
+    for name, age_s in (("old.part", 7200), ("new.part", 10)):
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() - age_s,) * 2)
+    Cache(folder, limit=1_000_000).put("one", arrays(1))
+    assert {path.name for path in folder.iterdir()} == {"new.part", "one.npz"}
+
+
+def test_what_can_be_read_but_not_touched_serves_all_the_same(folder, monkeypatch):
+    Cache(folder, limit=1_000_000).put("one", arrays(1))
+
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(cache_module.os, "utime", refuse)
+    assert Cache(folder, limit=1_000_000).get("one")["b"] == 1
+    assert (folder / "one.npz").exists()
+
+
+def test_the_disks_last_bytes_are_left_to_the_results(folder, monkeypatch):
+    usage = cache_module.shutil.disk_usage(".")
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda _: usage._replace(free=900_000_000))
+    cache = Cache(folder, limit=1_000_000, in_memory=0)
+    cache.put("one", arrays(1))
+    assert cache.get("one") is None and on_disk(folder) == 0
+
+
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut off", b"no archive at all"])
 def test_a_damaged_file_is_computed_again(folder, damage):
     cache = Cache(folder, limit=1_000_000, in_memory=0)
@@ -77,6 +140,18 @@ def test_a_damaged_file_is_computed_again(folder, damage):
     assert cache.get("one") is None
     cache.put("one", arrays(2))
     assert cache.get("one")["b"] == 2
+
+
+def test_no_flipped_byte_ends_the_job(folder):
+    cache = Cache(folder, limit=1_000_000, in_memory=0)
+    cache.put("one", {"a": np.arange(3.0)})
+    whole = (folder / "one.npz").read_bytes()
+    for place in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 0xFF
+        (folder / "one.npz").write_bytes(flipped)
+        found = cache.get("one")
+        assert found is None or len(found) == 1
 
 
 def test_a_truncated_file_is_computed_again(folder):
@@ -123,6 +198,7 @@ def test_the_environment_names_folder_and_limit(tmp_path):
     named.put("two", arrays(2))
     assert len(list((tmp_path / "here").iterdir())) == 1  # six kilobytes hold one of them
     assert users_cache({"EXEMPLAR_CACHE_GB": "0"}) is None
+    assert users_cache({"EXEMPLAR_CACHE": "~nobody-of-that-name/here"}) is None
     for wrong in ("much", "-1", "nan", "inf"):
         with pytest.raises(InputError, match="EXEMPLAR_CACHE_GB"):
             users_cache({"EXEMPLAR_CACHE_GB": wrong})

@@ -115,6 +115,11 @@ def test_other_pixels_another_example_or_other_weights_are_computed(
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(embedded_checkpoint.read_bytes())
     assert asked(segmenter=Segmenter.load("embedded", copy, "cpu"))[0] == 4
+    assert asked(segmenter=Segmenter.load("embedded", copy, "cpu"))[0] == 0
+    changed = bytearray(copy.read_bytes())
+    changed[-4:] = bytes(4)
+    copy.write_bytes(changed)  # other weights of the same length in the same place
+    assert asked(segmenter=Segmenter.load("embedded", copy, "cpu"))[0] == 4
     assert asked()[0] == 0
     with rasterio.open(noisy_raster, "r+") as raster:
         raster.write(np.full((3, 1, 1), 255, np.uint8), window=((100, 101), (100, 101)))
@@ -125,3 +130,36 @@ def test_a_network_that_came_from_no_file_is_not_remembered(asked, loaded):
     nameless = Segmenter(loaded.sam, "embedded", "cpu")
     assert nameless.identity is None
     assert asked(segmenter=nameless)[0] == asked(segmenter=nameless)[0] == 4
+
+
+def test_what_comes_back_from_disk_is_the_same_to_the_bit(loaded, tmp_path):
+    """Sums depend on the order in memory, which a file does not keep."""
+    from core.candidates import _similarity
+    from core.canvas import Crop, stitch
+
+    rng = np.random.default_rng(3)
+    mask = np.zeros((96, 96), bool)
+    mask[30:60, 20:70] = True
+    crop = Crop(rng.integers(0, 255, (96, 96, 3), np.uint8), mask, np.ones_like(mask))
+    canvas = stitch([crop], rng.integers(0, 255, (512, 400, 3), np.uint8), np.ones((512, 400), bool))
+    fresh = loaded.encode(canvas.image)
+    Cache(tmp_path, 10**9).put("one", {"features": fresh.features.numpy()})
+    stored = Cache(tmp_path, 10**9).get("one")["features"]
+    again = loaded.embedding_of(stored, fresh.shape_canvas, None)
+    np.testing.assert_array_equal(_similarity(again, canvas), _similarity(fresh, canvas))
+
+
+def test_the_command_line_keeps_what_it_computed(
+    noisy_raster, write_polygons, embedded_checkpoint, tmp_path, monkeypatch
+):
+    from core.__main__ import main
+
+    monkeypatch.setenv("EXEMPLAR_CACHE_GB", "1")
+    monkeypatch.setenv("EXEMPLAR_CACHE", str(tmp_path / "computed"))
+    x, y = 500_000 + 20, 5_400_000 - 30
+    example = write_polygons([shapely.box(x, y - 12, x + 12, y)])
+    asked = f"detect --raster {noisy_raster} --example {example} --checkpoint {embedded_checkpoint} --runs 4"
+    assert main([*asked.split(), "--output", str(tmp_path / "found.gpkg"), "--progress", "none"]) == 0
+    assert (
+        len(list((tmp_path / "computed").glob("*.npz"))) == 2
+    )  # one embedding, since one run votes; one vote
