@@ -12,7 +12,8 @@ One JSON object is printed:
                f1_pooled, of the counts of all examples together
   reference    the strategy that the others are compared with
   differences  for each other strategy: reference minus it, on the same
-               examples: mean, and its 95 % bootstrap interval (low, high)
+               examples (the first ones, where the other was run on ``--few``): mean,
+               and its 95 % bootstrap interval (low, high)
   causes       the reference strategy's errors by their cause, over all examples
                (see benchmarks/causes.py)
   match_iou    the IoU from which on a detection counts for F1
@@ -105,8 +106,10 @@ def measure(cases: list[Case], strategies: list[str], run: Runner, options: argp
     reference = DEFAULT if DEFAULT in results else strategies[0]
     reasons: Counter[str] = Counter()
     least_iou = options.iou or (BOX_IOU if options.boxes else OUTLINE_IOU)
-    for case in cases:
+    for number, case in enumerate(cases):
         for strategy in strategies:
+            if strategy in options.few and number >= options.few_examples:
+                continue
             started = time.monotonic()
             found = run(case, strategy)
             place = case.place
@@ -125,7 +128,7 @@ def measure(cases: list[Case], strategies: list[str], run: Runner, options: argp
         "differences": {
             strategy: {
                 key: paired_difference(
-                    [result[key] for result in results[reference]],
+                    [result[key] for result in results[reference][: len(each)]],
                     [result[key] for result in each],
                     options.seed,
                 )
@@ -232,6 +235,10 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strategies", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names)
     )
+    parser.add_argument(
+        "--few", nargs="+", choices=names, default=[], metavar="NAME", help="strategies run on fewer examples"
+    )
+    parser.add_argument("--few-examples", type=int, default=3, help="the first so many of all (3)")
     parser.add_argument("--resolution", type=float, help="metres per canvas pixel (default: as for users)")
     parser.add_argument("--runs", type=int, default=64, help="prompt sets per tile (64)")
     parser.add_argument("--model", default="embedded")

@@ -150,9 +150,9 @@ def accuracy_section(place: Place, result: dict, command: str, pictures: str | N
     lines = [
         f"\n## {place.title}",
         f"Coverage {result['coverage']:.3f}; {len(cases)} examples.\n",
-        "| strategy | lecture's IoU | IoU, median | IoU, worst to best | F1, median | F1, worst to best | "
-        "F1, all counts together | IoU difference | F1 difference |",
-        "|" + "---|" * 9,
+        "| strategy | examples | lecture's IoU | IoU, median | IoU, worst to best | F1, median | "
+        "F1, worst to best | F1, all counts together | IoU difference | F1 difference |",
+        "|" + "---|" * 10,
     ]
     for name, figures in result["strategies"].items():
         iou, f1 = figures["iou"], figures["f1"]
@@ -160,9 +160,9 @@ def accuracy_section(place: Place, result: dict, command: str, pictures: str | N
         compared = [interval(differences[key]) if differences else "" for key in ("iou", "f1")]
         lecture = LECTURE.get(name, "") if place.target == "building" else ""
         lines.append(
-            f"| `{name}` | {lecture} | **{figures['iou_median']:.3f}** | {min(iou):.3f} to {max(iou):.3f} | "
-            f"**{figures['f1_median']:.3f}** | {min(f1):.3f} to {max(f1):.3f} | {figures['f1_pooled']:.3f} | "
-            f"{compared[0]} | {compared[1]} |"
+            f"| `{name}` | {len(iou)} | {lecture} | **{figures['iou_median']:.3f}** | "
+            f"{min(iou):.3f} to {max(iou):.3f} | **{figures['f1_median']:.3f}** | "
+            f"{min(f1):.3f} to {max(f1):.3f} | {figures['f1_pooled']:.3f} | {compared[0]} | {compared[1]} |"
         )
     lines += causes_tables(result["reference"], result["causes"])
     lines.append(f"\n```\n{command}\n```")
@@ -256,6 +256,8 @@ def write(options: argparse.Namespace, command: str) -> None:
         rows.append(clicks_row(place, clicked))
         arguments = [*place.files, "--target", place.target, *place.more, *network]
         arguments += ["--runs", str(options.runs), "--strategies", *options.strategies]
+        if options.few:
+            arguments += ["--few", *options.few, "--few-examples", str(options.few_examples)]
         shown = command_line("accuracy", arguments)
         if options.pictures:
             arguments += ["--pictures", str(options.pictures)]
@@ -304,6 +306,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=int, default=64)
     parser.add_argument("--strategies", nargs="+", choices=names, default=names, metavar="NAME")
+    parser.add_argument("--few", nargs="+", choices=names, default=[], metavar="NAME")
+    parser.add_argument("--few-examples", type=int, default=3, help="of the strategies named in --few (3)")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--checkpoint")
     parser.add_argument("--keep", type=Path, help="folder to keep measurements in, and to take them from")

@@ -50,7 +50,7 @@ def test_the_page_is_written_and_kept_figures_serve_again(data, embedded_checkpo
     assert report.main(asked.split()) == 0
 
     assert first == page.read_text()
-    assert "| `random-point` | 0.693 |" in first
+    assert "| `random-point` | 1 | 0.693 |" in first
     assert "## Buildings, Kampala\nCoverage 0.10" in first
     assert "python -m benchmarks.accuracy --raster" in first
     assert "| Buildings, Kampala | 1 |" in first

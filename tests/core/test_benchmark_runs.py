@@ -222,6 +222,17 @@ def test_accuracy_prints_the_promised_keys(squares, bright, tmp_path, capsys):
         assert {(60, 235, 60), (255, 0, 190), (255, 230, 0)} & colours
 
 
+def test_a_costly_strategy_can_be_run_on_fewer_examples(squares, bright, capsys):
+    asked = f"--raster {squares[0]} --truth {squares[1]} --examples 3 --runs 4 --json --few persam"
+    asked += " --few-examples 1 --strategies random-point persam"
+    assert accuracy.main(asked.split()) == 0
+    result = json.loads(capsys.readouterr().out)
+    strategies = result["strategies"]
+    assert [len(strategies[name]["iou"]) for name in ("random-point", "persam")] == [3, 1]
+    difference = strategies["random-point"]["iou"][0] - strategies["persam"]["iou"][0]
+    assert result["differences"]["persam"]["iou"]["mean"] == pytest.approx(difference, abs=2e-4)
+
+
 def test_errors_of_each_cause_are_drawn(squares, bright, tmp_path, capsys):
     asked = f"--raster {squares[0]} --truth {squares[1]} --examples 1 --runs 4 --json --iou 0.9999"
     asked += f" --strategies random-point --pictures {tmp_path}"
