@@ -88,7 +88,7 @@ EMBEDDED = Model(
     "embedded",
     "Embedded (small)",
     size=9_924_826,  # both change with the file: tests/core/test_models.py says to what
-    sha256="78105a3da30078b31a9e70b5d59c843d783ba95599fb8841d73a99a06aac8e68",
+    sha256="0f35c50c1d9bc3a814817a9d4c72d04c5a34d621963ee0d4fefee7dde6711400",
     licence="GPL-2.0-or-later",
     memory=1_300_000_000,
     suits="any computer",

@@ -74,6 +74,12 @@ class Trainee(nn.Module):
         backbone = self.sam.image_encoder.backbone
         return [backbone.conv_stem, backbone.bn1, *backbone.blocks[:2]]
 
+    def learn_encoder(self, learns: bool) -> None:
+        """Whether the encoder learns, but for its stem; without it a step takes half the time."""
+        self.sam.image_encoder.requires_grad_(learns)
+        for module in self.stem():
+            module.requires_grad_(False)
+
     def train(self, mode: bool = True) -> Trainee:
         """As ever, but the stem stays as it came, its statistics too."""
         super().train(mode)

@@ -2,7 +2,7 @@
 
 ``python -m training.train --minutes 100`` starts or, where its folder holds a
 checkpoint, goes on. Stages: first the encoder under a light semantic head,
-then everything on crops and stitched canvases.
+then, on crops and stitched canvases, the decoder alone if asked for, and everything.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ def draw_step(rng: np.random.Generator, data: Data, stage: str, arguments: argpa
 
     def everything(model: Trainee, draw: np.random.Generator) -> Outcome:
         model.freeze_batch_statistics()
+        model.learn_encoder(stage == "everything")
         if dice < arguments.canvas_share:
             return canvas_step(model, data, draw, large)
         if dice < arguments.canvas_share + arguments.view_share:
@@ -100,6 +101,13 @@ def draw_step(rng: np.random.Generator, data: Data, stage: str, arguments: argpa
         return crop_step(model, data, draw)
 
     return everything
+
+
+def stage_at(minutes: float, arguments: argparse.Namespace) -> str:
+    """Which stage the training is in: ``semantic``, then ``decoder``, then ``everything``."""
+    if minutes < arguments.semantic_minutes:
+        return "semantic"
+    return "decoder" if minutes < arguments.semantic_minutes + arguments.decoder_minutes else "everything"
 
 
 def rate_now(state: State, arguments: argparse.Namespace, stage_start: int) -> float:
@@ -144,7 +152,7 @@ def train(arguments: argparse.Namespace) -> State:
         begun = time.monotonic()
         first = state.elapsed_s < semantic_s
         rate = rate_now(state, arguments, stage_start)
-        step = draw_step(state.rng, data, "semantic" if first else "everything", arguments)
+        step = draw_step(state.rng, data, stage_at(state.elapsed_s / 60, arguments), arguments)
         outcomes = replicas.gradient(step, state.rng)
         update(state, rate)
         state.elapsed_s += time.monotonic() - begun
@@ -180,6 +188,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--schedule-minutes", type=float, help="where the rate reaches zero, if later")
     options.add_argument("--steps", type=float, default=math.inf, help="stop at this step, if the time lasts")
     options.add_argument("--semantic-minutes", type=float, default=9)
+    options.add_argument(
+        "--decoder-minutes", type=float, default=0, help="of what follows: the encoder stays as it is"
+    )
     options.add_argument("--semantic-rate", type=float, default=2e-3)
     options.add_argument("--rate", type=float, default=8e-4)
     options.add_argument("--canvas-share", type=float, default=0.65)
