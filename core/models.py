@@ -88,7 +88,7 @@ EMBEDDED = Model(
     "embedded",
     "Embedded (small)",
     size=9_924_826,  # both change with the file: tests/core/test_models.py says to what
-    sha256="0f35c50c1d9bc3a814817a9d4c72d04c5a34d621963ee0d4fefee7dde6711400",
+    sha256="2325430bd1c0336bf4c406fd9b9b64cca2475f187c1d957d5f4889d8e238d4b9",
     licence="GPL-2.0-or-later",
     memory=1_300_000_000,
     suits="any computer",
