@@ -29,7 +29,7 @@ from .models import cache_folder
 
 FOLDER_VARIABLE = "EXEMPLAR_CACHE"
 LIMIT_VARIABLE = "EXEMPLAR_CACHE_GB"
-LIMIT_GB = 2.0  # on disk, if nothing else is said: some hundred tiles
+LIMIT_GB = 2.0  # on disk, if nothing else is said: some ninety tiles
 IN_MEMORY = 64_000_000  # bytes: a few tiles, for who changes a setting on what is in view
 AFTER_SWEEP = 0.9  # of the limit: what is left by a removal of the oldest
 LEFT_FREE = 1_000_000_000  # bytes of the disk, for the results themselves
@@ -179,9 +179,8 @@ class Cache:
                 elif path.suffix == ".part" and status.st_mtime_ns < old_ns:
                     path.unlink()
         left = sum(size for _, size, _ in seen)
-        enough = AFTER_SWEEP * self._limit if left + wanted > self._limit else self._limit
-        for used_ns, size, path in sorted(seen):
-            if left + wanted <= enough or used_ns >= self._begun_ns > 0:
+        for used_ns, size, path in sorted(seen) if left + wanted > self._limit else ():
+            if left + wanted <= AFTER_SWEEP * self._limit or used_ns >= self._begun_ns > 0:
                 break
             with contextlib.suppress(OSError):
                 path.unlink()

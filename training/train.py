@@ -150,9 +150,10 @@ def train(arguments: argparse.Namespace) -> State:
         signal.signal(signal.SIGTERM, lambda *_: stop.set())  # the step is finished and saved first
     while state.elapsed_s < arguments.minutes * 60 and state.step < arguments.steps and not stop.is_set():
         begun = time.monotonic()
-        first = state.elapsed_s < semantic_s
+        stage = stage_at(state.elapsed_s / 60, arguments)
+        first = stage == "semantic"
         rate = rate_now(state, arguments, stage_start)
-        step = draw_step(state.rng, data, stage_at(state.elapsed_s / 60, arguments), arguments)
+        step = draw_step(state.rng, data, stage, arguments)
         outcomes = replicas.gradient(step, state.rng)
         update(state, rate)
         state.elapsed_s += time.monotonic() - begun
