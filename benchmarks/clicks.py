@@ -18,7 +18,7 @@ from shapely.affinity import affine_transform, scale
 from benchmarks.masks import bounds, canvas_masks, iou
 from core.canvas import FILL, SIDE
 from core.raster import Raster
-from core.sam import Embedding, Segmenter
+from core.sam import Decoded, Embedding, Segmenter
 
 INNER = 0.5  # of a truth box's sides: this middle part is surely the object
 
@@ -142,7 +142,8 @@ def click(segmenter: Segmenter, embedding: Embedding, view: View, clicks: int) -
     """
     points, labels, answers = [middle(view.inside)], [1], []
     while True:
-        answers.append(_answer(segmenter, embedding, np.array([points]), np.array([labels])))
+        decoded = segmenter.click(embedding, np.array([points]), np.array([labels]))
+        answers.append(_answer(embedding, decoded))
         following = correction(answers[-1].mask, view) if len(answers) < clicks else None
         if following is None:
             return answers + [answers[-1]] * (clicks - len(answers))
@@ -153,10 +154,10 @@ def click(segmenter: Segmenter, embedding: Embedding, view: View, clicks: int) -
 def box(segmenter: Segmenter, embedding: Embedding, view: View) -> Answer:
     """The answer to the truth's bounding box as prompt."""
     nothing = np.zeros((1, 0, 2)), np.zeros((1, 0))
-    return _answer(segmenter, embedding, *nothing, boxes_canvas=np.array([view.box_canvas]))
+    decoded = segmenter.decode(embedding, *nothing, boxes_canvas=np.array([view.box_canvas]))
+    return _answer(embedding, decoded)
 
 
-def _answer(segmenter: Segmenter, embedding: Embedding, *prompts, **more) -> Answer:
-    decoded = segmenter.decode(embedding, *prompts, **more)  # one mask, SAM's single-mask token
+def _answer(embedding: Embedding, decoded: Decoded) -> Answer:
     mask = canvas_masks(decoded.logits[:, 0], embedding.shape_canvas)[0]
     return Answer(mask, float(decoded.iou_pred[0, 0]))

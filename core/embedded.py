@@ -20,7 +20,10 @@ CANVAS = 1024  # pixels, the side of the square that SAM sees
 STRIDE = 16  # canvas pixels per embedding cell
 WIDTH = 128  # channels of the embedding, and of every prompt token
 PIXEL_MEAN, PIXEL_STD = 127.0, 128.0  # of EfficientNet-Lite, instead of SAM's
-BORDER_HEAD = "border_head."  # what the names of its weights begin with in a model file
+SEMANTIC_HEAD, BOX_HEAD = (
+    "semantic_head.",
+    "box_head.",
+)  # what the names of their weights begin with in a file
 FOURIER_SCALE = 4.0  # published SAM: 1; finer position codes localise sooner in short trainings
 
 
@@ -173,25 +176,62 @@ class MappedPromptEncoder(PromptEncoder):
         return sparse, dense + self.prompt_map(self.draw(points, boxes, self.image_embedding_size))
 
 
-class BorderHead(nn.Module):
-    """Where objects end: a light head on the embedding, beside SAM's own decoder.
+class SemanticHead(nn.Module):
+    """What is where, and where it ends: a light head on the embedding, beside SAM's own decoder.
 
     Clicks on a roof are often answered with the whole row of roofs, so that they
     part touching buildings badly; where one ends is a question about the image
-    alone, and so learned much sooner.
+    alone, and so learned much sooner. So is whether a place is a roof at all.
     """
+
+    CLASSES = ("other", "building", "vehicle")
 
     def __init__(self, width: int = WIDTH):
         super().__init__()
         self.layers = nn.Sequential(
             nn.ConvTranspose2d(width, width // 2, 2, stride=2),
             nn.GELU(),
-            nn.ConvTranspose2d(width // 2, 1, 2, stride=2),
+            nn.ConvTranspose2d(width // 2, len(self.CLASSES) + 1, 2, stride=2),
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Probability (B, 1, H/4, W/4) of a border, from an embedding (B, width, H/16, W/16)."""
-        return self.layers(features).sigmoid()
+        """Logits (B, 4, H/4, W/4), the classes' and last the border's, of embeddings (B, C, H/16, W/16)."""
+        return self.layers(features)
+
+    def answer(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities of the classes (B, 3, H/4, W/4), and that an object ends there (B, 1, H/4, W/4)."""
+        logits = self(features)
+        return logits[:, :-1].softmax(dim=1), logits[:, -1:].sigmoid()
+
+
+class BoxHead(nn.Module):
+    """How far the object at a place reaches: a light head on the embedding.
+
+    As in FCOS (Tian et al., 2019, section 3.1), every place answers with its
+    distances to the four sides of the bounding box of the object that it lies on.
+    """
+
+    STRIDE = 8  # canvas pixels between two places
+    UNIT_CANVAS = 32.0  # canvas pixels: what an answer of 0 means
+    LIMIT = 4.0  # of an answer, either way: 0.6 to 1750 canvas pixels
+
+    def __init__(self, width: int = WIDTH):
+        super().__init__()
+        self.layers = nn.Sequential(
+            ContextBlock(width),  # where an object ends is a question about its neighbours too
+            ContextBlock(width),
+            nn.ConvTranspose2d(width, width // 2, 2, stride=2),
+            nn.GELU(),
+            nn.Conv2d(width // 2, 4, 1),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Distances (B, 4, H/8, W/8) to left, top, right and bottom, in canvas pixels, at pixel centres.
+
+        The embedding is (B, width, H/16, W/16); the centre of place (row, column)
+        is (8 * column + 4, 8 * row + 4) in continuous canvas pixels.
+        """
+        return self.layers(features).clamp(-self.LIMIT, self.LIMIT).exp() * self.UNIT_CANVAS
 
 
 def build_embedded() -> Sam:
@@ -206,11 +246,15 @@ def build_embedded() -> Sam:
     return sam.eval()
 
 
-def take_border_head(state: dict[str, Tensor]) -> BorderHead | None:
-    """Take the border head's weights out of a model file's and build it; None where the file has none."""
-    names = [name for name in state if name.startswith(BORDER_HEAD)]
+def take_heads(state: dict[str, Tensor]) -> tuple[SemanticHead | None, BoxHead | None]:
+    """Take the heads' weights out of a model file's and build them; None for one that the file lacks."""
+    return _take(state, SEMANTIC_HEAD, SemanticHead), _take(state, BOX_HEAD, BoxHead)
+
+
+def _take(state: dict[str, Tensor], prefix: str, kind: type[nn.Module]) -> nn.Module | None:
+    names = [name for name in state if name.startswith(prefix)]
     if not names:
         return None
-    head = BorderHead()
-    head.load_state_dict({name.removeprefix(BORDER_HEAD): state.pop(name) for name in names})
+    head = kind()
+    head.load_state_dict({name.removeprefix(prefix): state.pop(name) for name in names})
     return head.eval()

@@ -22,6 +22,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from .canvas import Canvas
+from .parting import grown
 from .sam import LOGIT_STRIDE, Embedding, Segmenter
 
 SPACING = 0.4  # between clicks, as a share of the side of a square of the example's area
@@ -200,24 +201,3 @@ def _assign(beliefs: np.ndarray, patch: np.ndarray, smallest: float) -> np.ndarr
     if count == 0:
         return patch.astype(np.int32)
     return grown(parts, patch)
-
-
-def grown(cores: np.ndarray, patch: np.ndarray) -> np.ndarray:
-    """Give each pixel of a patch to the nearest numbered core; every part hangs together."""
-    nearest = ndimage.distance_transform_edt(cores == 0, return_distances=False, return_indices=True)
-    return _connected(np.where(patch, cores[tuple(nearest)], 0), cores)
-
-
-def _connected(spread: np.ndarray, cores: np.ndarray) -> np.ndarray:
-    """Labels whose pixels all hang together with their core; what does not becomes a part of its own."""
-    labels, following = np.zeros(spread.shape, np.int32), int(spread.max()) + 1
-    for label in range(1, following):
-        pieces, count = ndimage.label(spread == label)
-        core = pieces[cores == label]
-        for piece in range(1, count + 1):
-            if len(core) and piece == core[0]:
-                labels[pieces == piece] = label
-            else:
-                labels[pieces == piece] = following
-                following += 1
-    return labels

@@ -20,10 +20,12 @@ from segment_anything.modeling import Sam
 from . import mobile_sam, models
 from .attention import LeanImageEncoder
 from .best_masks import BestMasks, Keep
+from .boxes import boxes_at
 from .canvas import SIDE
 from .decoder import Decoder, ImageSide, Read
-from .embedded import BorderHead, ConvEncoder, build_embedded, take_border_head
+from .embedded import BoxHead, ConvEncoder, SemanticHead, build_embedded, take_heads
 from .errors import CancelledError, InputError
+from .folding import fold_norms
 from .heads import build_heads
 
 LOGIT_STRIDE = 4  # canvas pixels per pixel of SAM's low-resolution masks
@@ -49,14 +51,21 @@ class Embedding:
         One cell per 16 x 16 canvas pixels; cells beyond the canvas are padding.
     shape_canvas : tuple of int
         Height and width of the canvas in pixels.
+    classes : ndarray of float32, shape (C, 256, 256), optional
+        Probability of each class that the network knows, the first being
+        anything else, at stride 4, from networks that answer it.
     borders : ndarray of float32, shape (256, 256), optional
-        Probability that an object ends there, at stride 4, from networks that
-        answer it.
+        Probability that an object ends there, likewise.
+    reach : ndarray of float32, shape (4, 128, 128), optional
+        How far the object there reaches to the left, up, to the right and down,
+        in canvas pixels, at stride 8, from networks that answer it.
     """
 
     features: torch.Tensor
     shape_canvas: tuple[int, int]
+    classes: np.ndarray | None = None
     borders: np.ndarray | None = None
+    reach: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,8 +158,10 @@ class Segmenter:
     half : torch.dtype, optional
         Encode in this precision where the arithmetic bears it (autocast).
         Default: float16 on CUDA, which has units for it, else none.
-    border_head : BorderHead, optional
-        Answers where objects end, from the embedding.
+    semantic_head : SemanticHead, optional
+        Answers what is where and where objects end, from the embedding.
+    box_head : BoxHead, optional
+        Answers how far the object at a place reaches, from the embedding.
     identity : str, optional
         What tells these weights from all others, and how they are evaluated;
         without it no result can be kept for later (``core.cache``).
@@ -162,7 +173,8 @@ class Segmenter:
         name: str,
         device: torch.device | str = "cpu",
         half: torch.dtype | None = None,
-        border_head: BorderHead | None = None,
+        semantic_head: SemanticHead | None = None,
+        box_head: BoxHead | None = None,
         identity: str | None = None,
     ):
         self.sam = sam.to(device).eval()
@@ -172,7 +184,8 @@ class Segmenter:
         )
         if self._channels_last:
             self.sam.image_encoder.to(memory_format=torch.channels_last)
-        self._border_head = border_head and border_head.to(device).eval()
+        self._semantic_head = semantic_head and semantic_head.to(device).eval()
+        self._box_head = box_head and box_head.to(device).eval()
         self.name = name
         self.device = torch.device(device)
         self._half = half or (torch.float16 if self.device.type == "cuda" else None)
@@ -189,20 +202,21 @@ class Segmenter:
         path = models.weights_file(name, checkpoint)
         status = path.stat()  # before it is read: a file that is replaced meanwhile has another identity
         identity = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
-        state, border_head = read_state_dict(path), None
+        state, heads = read_state_dict(path), (None, None)
         if name == mobile_sam.NAME:
             sam, state = mobile_sam.build_mobile_sam(), mobile_sam.from_published(state)
         else:
             sam = build_embedded() if name == models.EMBEDDED.name else build_vit(name)
         try:
             if name == models.EMBEDDED.name:
-                border_head = take_border_head(state)
+                heads = take_heads(state)
             sam.load_state_dict(state, strict=True)
         except RuntimeError as error:
             raise InputError(
                 f"{path} is no checkpoint of the model {name!r}. Choose the file that belongs to it."
             ) from error
-        return cls(sam, name, choose_device(device), border_head=border_head, identity=identity)
+        fold_norms(sam.image_encoder)
+        return cls(sam, name, choose_device(device), None, *heads, identity)
 
     @torch.inference_mode()
     def encode(self, image_canvas: np.ndarray) -> Embedding:
@@ -214,15 +228,24 @@ class Segmenter:
         features = self._features(padded, self._half)
         if self._half and not features.isfinite().all():  # a number was too large for half precision
             features = self._features(padded, None)
-        borders = None if self._border_head is None else _array(self._border_head(features)[0, 0])
-        return Embedding(features, image_canvas.shape[:2], borders)
+        return Embedding(features, image_canvas.shape[:2], **self._answers(features))
+
+    def _answers(self, features: torch.Tensor) -> dict[str, np.ndarray]:
+        """What the heads answer, by its name in an embedding."""
+        answers = {}
+        if self._semantic_head is not None:
+            classes, borders = self._semantic_head.answer(features)
+            answers |= {"classes": _array(classes[0]), "borders": _array(borders[0, 0])}
+        if self._box_head is not None:
+            answers["reach"] = _array(self._box_head(features)[0])
+        return answers
 
     def embedding_of(
-        self, features: np.ndarray, shape_canvas: tuple[int, int], borders: np.ndarray | None
+        self, features: np.ndarray, shape_canvas: tuple[int, int], **answers: np.ndarray
     ) -> Embedding:
-        """An embedding that was computed before, on this network's device."""
+        """An embedding that was computed before, on this network's device; ``answers`` are the heads'."""
         # a copy: what the cache holds is shared, and torch takes no read-only memory
-        return Embedding(torch.tensor(features, device=self.device), shape_canvas, borders)
+        return Embedding(torch.tensor(features, device=self.device), shape_canvas, **answers)
 
     def _features(self, image: torch.Tensor, half: torch.dtype | None) -> torch.Tensor:
         with torch.autocast(self.device.type, dtype=half, enabled=half is not None):
@@ -293,6 +316,18 @@ class Segmenter:
         if best is not None:
             return self._draw_best(best, part, cancelled)
         return Decoded(np.concatenate(logits), np.concatenate(iou_pred))
+
+    def click(
+        self, embedding: Embedding, points_canvas: np.ndarray, labels: np.ndarray, **options
+    ) -> Decoded:
+        """Decode prompt sets that mean one object each, the first point on it.
+
+        As :meth:`decode`, which takes the same ``options``; the first point's box
+        goes with the points where the network has one to offer (``core.boxes``).
+        """
+        if embedding.reach is not None:
+            options["boxes_canvas"] = boxes_at(embedding.reach, points_canvas[:, 0])
+        return self.decode(embedding, points_canvas, labels, **options)
 
     def _prepared(self, embedding: Embedding) -> ImageSide:
         if self._side is None or self._side.features is not embedding.features:

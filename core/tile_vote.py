@@ -22,6 +22,8 @@ from .sam import Embedding, Segmenter
 # As index of rows and columns; each undoes itself.
 MIRRORINGS = [np.s_[:, :], np.s_[::-1, ::-1], np.s_[:, ::-1], np.s_[::-1, :]]
 
+ANSWERS = ("classes", "borders", "reach")  # what some networks' embeddings hold beside the features
+
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
@@ -116,12 +118,13 @@ def _computed(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tup
             cancelled=setting.cancelled,
         )
         # smoothed once, when all showings are averaged
-        votes.append(candidates.combine(decoded, embedding, canvas, smooth_px=0))
+        by_class = setting.strategy.separates  # the lecture's designs are left as they are
+        votes.append(candidates.combine(decoded, embedding, canvas, smooth_px=0, by_class=by_class))
         shown = shown or (canvas, embedding)  # the first is not mirrored
     vote = candidates.average(votes, mirrorings, valid, setting.smooth_px)
     if setting.strategy.separates:
         vote = dataclasses.replace(vote, objects=_objects(setting, vote, *shown, clicks))
-    return dataclasses.replace(vote, border=None)  # has done its work
+    return dataclasses.replace(vote, border=None, reach=None)  # they have done their work
 
 
 def _encode(setting: Setting, image_canvas: np.ndarray) -> Embedding:
@@ -130,11 +133,10 @@ def _encode(setting: Setting, image_canvas: np.ndarray) -> Embedding:
         return segmenter.encode(image_canvas)
     key = digest("embedding", segmenter.identity, image_canvas)
     if (stored := setting.cache.get(key)) is not None:
-        return segmenter.embedding_of(stored["features"], image_canvas.shape[:2], stored.get("borders"))
+        return segmenter.embedding_of(shape_canvas=image_canvas.shape[:2], **stored)
     embedding = segmenter.encode(image_canvas)
     arrays = {"features": embedding.features.cpu().numpy()}
-    if embedding.borders is not None:
-        arrays["borders"] = embedding.borders
+    arrays |= {name: there for name in ANSWERS if (there := getattr(embedding, name)) is not None}
     setting.cache.put(key, arrays)
     return embedding
 
@@ -143,8 +145,8 @@ def _objects(
     setting: Setting, vote: Vote, canvas: Canvas, embedding: Embedding, clicks: int
 ) -> np.ndarray | None:
     """Part what was found into objects: along the borders that the network knows, or by clicks."""
-    if vote.border is not None and borders.are_fine_enough(setting.example_px):
-        return borders.part(vote.found, vote.border, example_px=setting.example_px)
+    if vote.border is not None:
+        return borders.part(vote.found, vote.border, example_px=setting.example_px, reach=vote.reach)
     if not clicks:
         return None
     return instances.separate(

@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from core.embedded import BORDER_HEAD, BorderHead, build_embedded
-from training.network import BOUNDARY, SemanticHead
+from core.embedded import BOX_HEAD, SEMANTIC_HEAD, build_embedded
 from training.state import State
 
 MODEL_FILE = Path(__file__).resolve().parent.parent / "resources" / "exemplar-embedded.safetensors"
@@ -29,23 +28,14 @@ def to_half(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return half
 
 
-def border_head(head: SemanticHead) -> BorderHead:
-    """The part of training's head that answers where objects end."""
-    borders = BorderHead()
-    last = head.layers[2]
-    chosen = {"weight": last.weight[:, BOUNDARY : BOUNDARY + 1], "bias": last.bias[BOUNDARY : BOUNDARY + 1]}
-    borders.layers[0].load_state_dict(head.layers[0].state_dict())
-    borders.layers[2].load_state_dict(chosen)
-    return borders
-
-
 def export(checkpoint: Path, output: Path = MODEL_FILE) -> int:
     """Write the model file and check that it loads; gives its size in bytes."""
     state = State.load(checkpoint)
     half = to_half(state.ema)
     build_embedded().load_state_dict({name: value.float() for name, value in half.items()}, strict=True)
-    borders = border_head(state.model.head).state_dict()
-    half |= to_half({f"{BORDER_HEAD}{name}": value for name, value in borders.items()})
+    heads = {SEMANTIC_HEAD: state.model.head, BOX_HEAD: state.model.box_head}
+    for prefix, head in heads.items():
+        half |= to_half({f"{prefix}{name}": value for name, value in head.state_dict().items()})
     output.parent.mkdir(parents=True, exist_ok=True)
     save_file(half, output, metadata={"format": "pt", "model": "exemplar-embedded", "steps": str(state.step)})
     size = output.stat().st_size

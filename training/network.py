@@ -10,12 +10,14 @@ from segment_anything.modeling import Sam
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.embedded import STRIDE, WIDTH, build_embedded
+from core.boxes import boxes_at
+from core.embedded import STRIDE, WIDTH, BoxHead, SemanticHead, build_embedded
 
 FOCAL_WEIGHT = 10.0
 FOCAL_POWER = 1.0  # SAM: 2; but votes are averages of many runs, which need decided masks
 GROUP_TOKEN = 0
 BOUNDARY = 3  # channel of the semantic head
+TOUCHING = 6.0  # further weight of boundaries between touching objects: rare, and all that tells these apart
 
 
 @dataclass
@@ -26,22 +28,6 @@ class Prompts:
     labels: Tensor | None
     boxes: Tensor | None = None
     masks: Tensor | None = None
-
-
-class SemanticHead(nn.Module):
-    """Light head on the embedding: other, building, vehicle and boundary at stride 4.
-
-    The boundary ships with the model as ``core.embedded.BorderHead``.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.ConvTranspose2d(WIDTH, 64, 2, stride=2), nn.GELU(), nn.ConvTranspose2d(64, 4, 2, stride=2)
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.layers(features)
 
 
 class Trainee(nn.Module):
@@ -62,6 +48,7 @@ class Trainee(nn.Module):
         # depthwise convolutions are a quarter faster this way on a processor
         self.sam.image_encoder.to(memory_format=torch.channels_last)
         self.head = SemanticHead()
+        self.box_head = BoxHead()
         for module in self.stem():
             module.requires_grad_(False)
         if half:
@@ -101,6 +88,13 @@ class Trainee(nn.Module):
         with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
             features = self.sam.image_encoder(normal.contiguous(memory_format=torch.channels_last))
         return features.float()
+
+    @torch.no_grad()
+    def boxes_at(self, features: Tensor, points: Tensor, origin_cells: tuple[int, int] = (0, 0)) -> Tensor:
+        """Boxes (P, 4) that the box head sees at points (P, 2) of one image, all in canvas pixels."""
+        shift = torch.tensor([origin_cells[1], origin_cells[0]], dtype=torch.float32) * STRIDE
+        seen = boxes_at(self.box_head(features)[0].numpy(), (points - shift).numpy() + 0.5)
+        return torch.from_numpy(seen) - 0.5 + torch.cat([shift, shift])
 
     def decode(
         self, features: Tensor, prompts: Prompts, origin_cells: tuple[int, int] = (0, 0)
@@ -195,7 +189,7 @@ def prompt_loss(
 
 
 def semantic_loss(
-    output: Tensor, kinds: Tensor, boundary: Tensor, weight: Tensor, buildings_only: Tensor
+    output: Tensor, kinds: Tensor, boundary: Tensor, between: Tensor, weight: Tensor, buildings_only: Tensor
 ) -> Tensor:
     """Loss of the semantic head.
 
@@ -203,8 +197,9 @@ def semantic_loss(
     ----------
     output : Tensor
         (B, 4, h, w): three classes and the boundary.
-    kinds, boundary, weight : Tensor
-        (B, h, w): class, 1 on boundaries between instances, 0 where unknown.
+    kinds, boundary, between, weight : Tensor
+        (B, h, w): class, 1 on boundaries of instances, 1 on those between two that
+        touch, 0 where unknown.
     buildings_only : Tensor
         (B,) bool: vehicles are not labelled, "other" means "not a building".
     """
@@ -216,6 +211,29 @@ def semantic_loss(
     importance = weight * torch.tensor([1.0, 1.5, 5.0])[kinds]
     classes = -(chosen * importance).sum() / (importance.sum() + 1e-3)
     edge = F.binary_cross_entropy_with_logits(
-        output[:, BOUNDARY], boundary, weight=weight * (1 + 3 * boundary), reduction="sum"
+        output[:, BOUNDARY],
+        boundary,
+        weight=weight * (1 + 3 * boundary + TOUCHING * between),
+        reduction="sum",
     ) / (weight.sum() + 1e-3)
     return classes + 0.5 * edge
+
+
+def box_loss(reach: Tensor, wanted: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss of the box head, and the weighted mean IoU of its boxes.
+
+    Parameters
+    ----------
+    reach, wanted : Tensor
+        (B, 4, h, w): distances to left, top, right and bottom, in canvas pixels.
+    weight : Tensor
+        (B, h, w): 0 where no object lies.
+    """
+    total = weight.sum() + 1e-3
+    shared = torch.minimum(reach, wanted)
+    overlap = (shared[:, 0] + shared[:, 2]) * (shared[:, 1] + shared[:, 3])
+    areas = [(box[:, 0] + box[:, 2]) * (box[:, 1] + box[:, 3]) for box in (reach, wanted)]
+    iou = overlap / (areas[0] + areas[1] - overlap)
+    # IoU alone hardly tells a far too small box where to grow
+    off = (reach.log() - wanted.log()).abs().mean(dim=1)
+    return ((1 - iou + 0.5 * off) * weight).sum() / total, (iou.detach() * weight).sum() / total

@@ -49,12 +49,14 @@ class Task:
     mask_input: np.ndarray | None = None
 
     def parts(self):
-        """Prompts in one batch each for points and boxes: (rows, Prompts, target, weight, group)."""
-        for boxed in (False, True):
-            rows = np.flatnonzero(self.boxed == boxed)
-            if len(rows) == 0:
-                continue
-            if boxed:
+        """Prompts in one batch for each kind: (rows, Prompts, target, weight, group).
+
+        Kinds: points on an example, clicks on single objects, boxes.
+        """
+        kind = np.where(self.boxed, 2, np.where(self.group, 0, 1))
+        for number in np.unique(kind):
+            rows = np.flatnonzero(kind == number)
+            if number == 2:
                 prompts = Prompts(None, None, boxes=torch.from_numpy(self.boxes[rows]))
             else:
                 masks = None if self.mask_input is None else torch.from_numpy(self.mask_input[rows])[:, None]

@@ -113,6 +113,7 @@ def make_optimizer(model: Trainee) -> torch.optim.AdamW:
             {"params": encoder, "pace": 0.7, "weight_decay": 0.02},
             {"params": decoder, "pace": 1.0, "weight_decay": 0.01},
             {"params": list(model.head.parameters()), "pace": 1.0, "weight_decay": 0.01},
+            {"params": list(model.box_head.parameters()), "pace": 1.0, "weight_decay": 0.01},
         ],
         lr=1e-3,
     )

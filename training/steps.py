@@ -8,10 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from scipy import ndimage
 
+from core.embedded import BoxHead
 from training.cache import HELD_OUT_SEED
 from training.canvases import canvas_task, make_stitched
-from training.network import Prompts, Trainee, prompt_loss, semantic_loss
+from training.network import Prompts, Trainee, box_loss, prompt_loss, semantic_loss
 from training.plates import Plate, ScenePlates, load_boxes, load_footprints, pick_kind, split_plate
 from training.prompting import Task, add_corrections, crop_task
 from training.scenes import BUILDING, VEHICLE
@@ -20,6 +22,10 @@ from training.views import View, cut_view, orient, random_scale, recolor
 
 CROP = 256
 SEMANTIC_WEIGHT = 1.0  # beside the masks: what keeps buildings and vehicles apart in the embedding
+BOX_WEIGHT = 0.3  # beside classes and borders
+SEEN_BOX = 0.7  # share of the clicks that come with the box head's box, as in the engine
+LOOSE = 0.03  # noise of that box beyond its own, as a share of its longer side
+CORRECTIONS = 2  # the most clicks at a time where an answer was wrong
 # Side and number of a semantic step's views: from many objects to much that surrounds them
 SEMANTIC_VIEWS = ((256, 8), (512, 2), (512, 2), (1024, 1))
 NAMES = {BUILDING: "building", VEHICLE: "vehicle"}
@@ -100,25 +106,56 @@ def random_view(
     return view
 
 
-def semantic_targets(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Class, boundary between instances, and weight at stride 4."""
+def semantic_targets(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Class, boundary, where that is one between two touching instances, and weight; all at stride 4."""
     ids = np.where(view.kinds[view.instances] <= VEHICLE, view.instances, 0)  # trees and the like are "other"
-    edge = np.zeros(ids.shape, np.uint8)
-    edge[:, 1:] |= ids[:, 1:] != ids[:, :-1]
-    edge[1:] |= ids[1:] != ids[:-1]
-    boundary = cv2.dilate(edge, np.ones((4, 4), np.uint8))[2::4, 2::4]
+    edge, between = np.zeros(ids.shape, np.uint8), np.zeros(ids.shape, np.uint8)
+    for here, there in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
+        differ = ids[here] != ids[there]
+        edge[here] |= differ
+        between[here] |= differ & (ids[here] > 0) & (ids[there] > 0)
+    boundary, between = (
+        cv2.dilate(line, np.ones((4, 4), np.uint8))[2::4, 2::4].astype(np.float32) for line in (edge, between)
+    )
     kinds = view.kinds[ids][2::4, 2::4].astype(np.int64)
-    return kinds, boundary.astype(np.float32), (~view.unknown[2::4, 2::4]).astype(np.float32)
+    return kinds, boundary, between, (~view.unknown[2::4, 2::4]).astype(np.float32)
+
+
+def box_targets(view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Distances (4, h, w) from each place of the box head to its object's sides, and weight (h, w).
+
+    All buildings and vehicles of a view count the same, but those of less than
+    four places; trees and the like, which are many, a quarter of that. Where the
+    view cuts an object, its box is that of the part that is seen.
+    """
+    stride, height, width = BoxHead.STRIDE, *view.instances.shape
+    boxes = np.zeros((len(view.kinds), 4), np.float32)
+    boxes[:] = [-1, -1, width + 1, height + 1]
+    for number, part in enumerate(ndimage.find_objects(view.instances, len(view.kinds) - 1), start=1):
+        if part is not None:
+            boxes[number] = part[1].start, part[0].start, part[1].stop, part[0].stop
+    ids = view.instances[stride // 2 :: stride, stride // 2 :: stride]
+    x = np.arange(ids.shape[1]) * stride + stride / 2
+    y = (np.arange(ids.shape[0]) * stride + stride / 2)[:, None]
+    x0, y0, x1, y1 = np.moveaxis(boxes[ids], -1, 0)
+    reach = np.stack([x - x0, y - y0, x1 - x, y1 - y]).astype(np.float32)
+    known = (ids > 0) & ~view.unknown[stride // 2 :: stride, stride // 2 :: stride]
+    places = np.bincount(ids[known], minlength=len(boxes))
+    share = known * np.where(view.kinds[ids] <= VEHICLE, 1.0, 0.25) / np.maximum(places[ids], 4)
+    return np.maximum(reach, 0.5), share.astype(np.float32)
 
 
 def _semantic(model: Trainee, features: torch.Tensor, views: list[View]) -> Outcome:
     targets = [semantic_targets(view) for view in views]
-    kinds, boundary, weight = (torch.from_numpy(np.stack(part)) for part in zip(*targets))
+    kinds, boundary, between, weight = (torch.from_numpy(np.stack(part)) for part in zip(*targets))
     only = torch.tensor([not view.synthetic and view.labelled == (BUILDING,) for view in views])
     output = model.head(features)
-    loss = semantic_loss(output, kinds, boundary, weight, only)
+    loss = semantic_loss(output, kinds, boundary, between, weight, only)
+    reach, share = (torch.from_numpy(np.stack(part)) for part in zip(*(box_targets(view) for view in views)))
+    boxes, box_iou = box_loss(model.box_head(features), reach, share)
+    loss = loss + BOX_WEIGHT * boxes
     found, known = output[:, :3].argmax(1), weight > 0
-    figures = {}
+    figures = {"box": box_iou.item()} if share.any() else {}
     for name, kind, chosen in (
         ("building", BUILDING, ~only), ("vehicle", VEHICLE, ~only), ("real building", BUILDING, only),
     ):  # fmt: skip
@@ -162,9 +199,8 @@ def crop_step(
         task.points += shift
         task.boxes += np.concatenate([shift, shift])
         kind = "synthetic" if view.synthetic else "real"
-        corrections = rng if i == 0 else None
-        name = f"crop {kind}"
-        losses.append(_decode(model, features[i : i + 1], task, figures, name, origin, corrections) / batch)
+        one = features[i : i + 1]
+        losses.append(_decode(model, one, task, figures, f"crop {kind}", rng, origin, i == 0) / batch)
     return Outcome(sum(losses), figures)
 
 
@@ -174,7 +210,7 @@ def canvas_step(
     rng: np.random.Generator,
     large: bool = False,
     groups: int = 2,
-    singles: int = 1,
+    singles: int = 2,
 ) -> Outcome:
     """Runs on a whole stitched canvas, as the pipeline makes them."""
     shapes = LARGE_SHAPES if large else CANVAS_SHAPES
@@ -190,7 +226,7 @@ def canvas_step(
     features = model.encode([stitched.canvas.image])
     in_query = features[..., stitched.canvas.column // 16 :]
     semantic = _semantic(model, in_query, [stitched.query_view]).loss
-    return Outcome(_decode(model, features, task, figures, name) + SEMANTIC_WEIGHT * semantic, figures)
+    return Outcome(_decode(model, features, task, figures, name, rng) + SEMANTIC_WEIGHT * semantic, figures)
 
 
 def view_step(model: Trainee, data: Data, rng: np.random.Generator, size: int, prompts: int = 6) -> Outcome:
@@ -203,7 +239,7 @@ def view_step(model: Trainee, data: Data, rng: np.random.Generator, size: int, p
     features = model.encode([view.image])
     name = f"view {'synthetic' if view.synthetic else 'real'}"
     semantic = _semantic(model, features, [view]).loss
-    loss = _decode(model, features, task, figures, name, corrections=rng)
+    loss = _decode(model, features, task, figures, name, rng, corrected=True)
     return Outcome(loss + SEMANTIC_WEIGHT * semantic, figures)
 
 
@@ -213,38 +249,53 @@ def _decode(
     task: Task,
     figures: dict[str, float],
     name: str,
+    rng: np.random.Generator,
     origin=(0, 0),
-    corrections: np.random.Generator | None = None,
+    corrected: bool = False,
 ) -> torch.Tensor:
     """Loss of all prompts of a task; adds the mean IoUs to ``figures``.
 
-    With ``corrections`` (their source of randomness) clicked objects are
-    answered a second time, with one or two more clicks where the first answer
-    was wrong.
+    Clicked objects get, mostly, the box that the box head sees there, as users'
+    clicks do. Where ``corrected``, they are answered a second time, with one or
+    two more clicks where the first answer was wrong.
     """
     total, count = 0.0, 0
-    for rows, prompts, target, weight, group in task.parts():
+
+    def answer(prompts: Prompts, target, weight, group) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        nonlocal total, count
         logits, quality = model.decode(features, prompts, origin)
         loss, iou = prompt_loss(logits, quality, target, weight, group)
-        total, count = total + loss * len(rows), count + len(rows)
-        if group.any():
-            figures[f"{name} group"] = iou[group, 0].mean().item()
-            figures["iou error group"] = (quality[group, 0] - iou[group, 0]).abs().mean().item()
-        if (~group).any():
-            figures[f"{name} single"] = iou[~group, 0].mean().item()
-            figures[f"{name} best"] = iou[~group, 1:].max(dim=1).values.mean().item()
-            figures["iou error single"] = (quality[~group] - iou[~group]).abs().mean().item()
-        again = torch.nonzero(~group)[:, 0]
-        if corrections is None or prompts.points is None or prompts.masks is not None or len(again) == 0:
+        total, count = total + loss * len(group), count + len(group)
+        return logits, quality, iou
+
+    for _, prompts, target, weight, group in task.parts():
+        single = not group.any()
+        clicked = single and prompts.points is not None
+        if clicked and prompts.masks is None and rng.random() < SEEN_BOX:
+            seen = model.boxes_at(features, prompts.points[:, 0], origin)
+            loose = LOOSE * (seen[:, 2:] - seen[:, :2]).amax(dim=1, keepdim=True)
+            noise = torch.from_numpy(rng.normal(0, 1, seen.shape).astype(np.float32))
+            prompts.boxes = seen + noise * loose
+        logits, quality, iou = answer(prompts, target, weight, group)
+        error = (quality - iou).abs()
+        if not single:
+            figures[f"{name} group"] = iou[:, 0].mean().item()
+            figures["iou error group"] = error[:, 0].mean().item()
+            continue
+        seen = prompts.boxes is not None and clicked
+        kind = "box" if not clicked else "single seen" if seen else "single"
+        figures[f"{name} {kind}"] = iou[:, 0].mean().item()
+        figures[f"iou error {kind}"] = error.mean().item()
+        if not corrected or not clicked or prompts.masks is not None:
             continue
         shift = np.array([origin[1], origin[0]], np.float32) * 16
-        points, labels = prompts.points[again].numpy(), prompts.labels[again].numpy()
-        wrong = (logits[again, 0].detach() > 0).numpy(), (target[again] > 0.5).numpy()
-        for _ in range(corrections.integers(1, 3)):
-            add_corrections(corrections, points, labels, *wrong, shift)
-        more = Prompts(torch.from_numpy(points), torch.from_numpy(labels))
-        logits, quality = model.decode(features, more, origin)
-        loss, iou = prompt_loss(logits, quality, target[again], weight[again], group[again])
-        total, count = total + loss * len(again), count + len(again)
-        figures[f"{name} corrected"] = iou[:, 0].mean().item()
+        room = torch.full((len(group), CORRECTIONS), -1)
+        points = torch.cat([prompts.points, torch.zeros(len(group), CORRECTIONS, 2)], dim=1).numpy()
+        labels = torch.cat([prompts.labels, room], dim=1).numpy()
+        wrong = (logits[:, 0].detach() > 0).numpy(), (target > 0.5).numpy()
+        for _ in range(rng.integers(1, CORRECTIONS + 1)):
+            add_corrections(rng, points, labels, *wrong, shift)
+        used = max(1, int((labels >= 0).sum(axis=1).max()))
+        more = Prompts(torch.from_numpy(points[:, :used]), torch.from_numpy(labels[:, :used]), prompts.boxes)
+        figures[f"{name} corrected"] = answer(more, target, weight, group)[2][:, 0].mean().item()
     return total / max(count, 1)

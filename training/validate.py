@@ -59,7 +59,10 @@ def _canvases(rng: np.random.Generator, plates: list[Plate], kind: int) -> list[
 
 @torch.inference_mode()
 def click_iou(model: Trainee, view: View, rng: np.random.Generator) -> dict[int, list[tuple[float, float]]]:
-    """IoU of one click at the middle of objects, by kind: single-mask token, best of three by prediction."""
+    """IoU of one click at the middle of objects, by kind: single-mask token, best of three by prediction.
+
+    The click comes with the box that the box head sees there, as in the engine.
+    """
     features = model.encode([view.image])
     there = clickable(view)
     ids = rng.permutation(list(there))[:CLICKS]
@@ -71,6 +74,7 @@ def click_iou(model: Trainee, view: View, rng: np.random.Generator) -> dict[int,
         task.target[row] = view.instances == i
         put_points(task, row, middle_pixel(task.target[row]), np.zeros((0, 2), np.float32))
     for _, prompts, target, weight, _ in task.parts():
+        prompts.boxes = model.boxes_at(features, prompts.points[:, 0])
         logits, quality = model.decode(features, prompts)
         iou = true_iou(logits, target, weight)
         best = 1 + quality[:, 1:].argmax(dim=1)

@@ -6,7 +6,8 @@ from safetensors.torch import save_file
 from scipy import ndimage
 
 from core import borders
-from core.embedded import BORDER_HEAD, BorderHead
+from core.boxes import PLACE
+from core.embedded import SEMANTIC_HEAD, SemanticHead
 from core.sam import Segmenter
 
 SIDE = 100
@@ -78,9 +79,16 @@ def test_nothing_may_be_found(row):
     assert not borders.part(np.zeros(border.shape, bool), border, example_px=EXAMPLE_PX).any()
 
 
-def test_objects_no_wider_than_two_borders_are_left_to_clicks():
-    assert borders.are_fine_enough(100.0**2)
-    assert not borders.are_fine_enough(40.0**2)
+def test_cores_that_see_the_same_box_are_one_object(row):
+    found, border = row
+    border[:, 68:72] = 0.9  # a ridge in the middle of the second roof
+    assert borders.part(found, border, example_px=EXAMPLE_PX).max() == 4
+    x, y = (np.arange(18) + 0.5) * PLACE, ((np.arange(8) + 0.5) * PLACE)[:, None]
+    left = np.select([x < 50, x < 90], [10, 50], 90)
+    reach = np.stack(np.broadcast_arrays(x - left, y - 10, left + 40 - x, 50 - y)).astype(np.float32)
+    objects = borders.part(found, border, example_px=EXAMPLE_PX, reach=reach)
+    assert objects.max() == 3
+    assert len(np.unique(objects[20:40, 55:85])) == 1
 
 
 def test_a_model_file_with_the_head_answers_borders_and_one_without_does_not(
@@ -91,7 +99,7 @@ def test_a_model_file_with_the_head_answers_borders_and_one_without_does_not(
     assert without.borders is None
 
     state = {name: value.contiguous().clone() for name, value in embedded_sam.state_dict().items()}
-    head = {f"{BORDER_HEAD}{name}": value for name, value in BorderHead().state_dict().items()}
+    head = {f"{SEMANTIC_HEAD}{name}": value for name, value in SemanticHead().state_dict().items()}
     save_file(state | head, tmp_path / "with.safetensors")
     embedding = Segmenter.load("embedded", str(tmp_path / "with.safetensors"), "cpu").encode(canvas)
     assert embedding.borders.shape == (256, 256)

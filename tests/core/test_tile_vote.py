@@ -145,7 +145,7 @@ def test_what_comes_back_from_disk_is_the_same_to_the_bit(loaded, tmp_path):
     fresh = loaded.encode(canvas.image)
     Cache(tmp_path, 10**9).put("one", {"features": fresh.features.numpy()})
     stored = Cache(tmp_path, 10**9).get("one")["features"]
-    again = loaded.embedding_of(stored, fresh.shape_canvas, None)
+    again = loaded.embedding_of(stored, fresh.shape_canvas)
     np.testing.assert_array_equal(_similarity(again, canvas), _similarity(fresh, canvas))
 
 
