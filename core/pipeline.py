@@ -18,7 +18,7 @@ from affine import Affine
 from rasterio.features import rasterize
 from shapely.affinity import affine_transform
 
-from . import candidates, output, rectangles, regularize, vectorize
+from . import candidates, output, process, rectangles, regularize, vectorize
 from .cache import Cache
 from .errors import CancelledError, InputError
 from .example import Example, cut_crops, read_example, working_resolution
@@ -229,6 +229,7 @@ def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
     if job.setting.cancelled():
         raise CancelledError
     vote = vote_on(job.setting, image, valid, (tile.row, tile.column))
+    process.give_memory_back()  # else gaps between large arrays add up tile by tile
     drawn = (job.example.polygons_px, job.example.negatives_px)
     return candidates.known(vote, *(_drawn_on(job, tile, valid, polygons_px) for polygons_px in drawn))
 

@@ -39,7 +39,7 @@ def test_clicks_correct_errors():
         def __init__(self):
             self.asked = []
 
-        def decode(self, embedding, points, labels, **_):
+        def click(self, embedding, points, labels):
             self.asked.append((points[0], labels[0]))
             y, x = np.mgrid[0:256, 0:256] * LOGIT_STRIDE + LOGIT_STRIDE / 2
             mask = np.zeros((256, 256), bool)
