@@ -12,9 +12,10 @@ points and of which sign. What is our reading:
 * the query's points are drawn uniformly over the tile's valid pixels, so many
   fall on nothing of interest; the ensemble's filter sorts those runs out.
 
-``guided`` is ours: a quarter of its runs vote as those of the second design do;
-the rest are kept for clicks that part what was found into objects
-(``core.instances``), where the network does not answer borders (``core.borders``).
+``guided`` is ours: its runs vote as those of the second design do, and what was
+found is parted into objects along the borders that the network answers
+(``core.borders``). Where it does not, three quarters of the runs are kept for
+clicks that part it (``core.instances``).
 """
 
 from __future__ import annotations
@@ -56,8 +57,9 @@ class Strategy:
     Attributes
     ----------
     separates : bool
-        Whether a share of the runs, ``CLICKED``, is kept for clicks that part
-        what the others found into single objects (see ``core.instances``).
+        Whether what was found is parted into single objects: along the borders
+        that the network answers, else by clicks (see ``core.instances``), for
+        which a share of the runs, ``CLICKED``, is kept.
     """
 
     name: str
@@ -65,9 +67,12 @@ class Strategy:
     place: Callable[[Canvas, int, np.random.Generator], PromptSets]
     separates: bool = False
 
-    def split(self, runs: int) -> tuple[int, int]:
-        """How many of the runs vote, at least one, and how many are left for clicks."""
-        clicks = int(CLICKED * runs) if self.separates else 0
+    def split(self, runs: int, knows_borders: bool = False) -> tuple[int, int]:
+        """How many of the runs vote, at least one, and how many are left for clicks.
+
+        A network that ``knows_borders`` needs no clicks: all runs vote.
+        """
+        clicks = int(CLICKED * runs) if self.separates and not knows_borders else 0
         return runs - clicks, clicks
 
 

@@ -186,6 +186,7 @@ class Segmenter:
             self.sam.image_encoder.to(memory_format=torch.channels_last)
         self._semantic_head = semantic_head and semantic_head.to(device).eval()
         self._box_head = box_head and box_head.to(device).eval()
+        self.knows_borders = semantic_head is not None
         self.name = name
         self.device = torch.device(device)
         self._half = half or (torch.float16 if self.device.type == "cuda" else None)

@@ -102,7 +102,7 @@ def _remembers(setting: Setting) -> bool:
 
 def _computed(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tuple[int, int]) -> Vote:
     rng = np.random.default_rng([setting.seed, *place])
-    voting, clicks = setting.strategy.split(setting.runs)
+    voting, clicks = setting.strategy.split(setting.runs, setting.segmenter.knows_borders)
     mirrorings = MIRRORINGS[: min(setting.showings, voting)]
     votes, shown = [], None
     for number, mirroring in enumerate(mirrorings):

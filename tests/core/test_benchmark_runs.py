@@ -43,6 +43,10 @@ class BrightSegmenter:
     """Up to three points: the bright patch under the first; more: all that is bright; a box: its inside."""
 
     name = "bright"
+    knows_borders = False
+
+    def click(self, embedding, points, labels):
+        return self.decode(embedding, points, labels)
 
     def encode(self, image):
         bright = np.zeros((1024, 1024), bool)

@@ -132,6 +132,7 @@ class BrightnessSegmenter:
     """Answers every prompt with how bright each pixel is."""
 
     name = "brightness"
+    knows_borders = False
 
     def encode(self, image):
         share = np.zeros((1024, 1024), np.float32)

@@ -44,6 +44,7 @@ class BrightSegmenter:
     """Answers every prompt with the bright pixels, as SAM would: logits of 4 x 4 pixels."""
 
     name = "bright"
+    knows_borders = False
 
     def __init__(self):
         self.encoded = 0

@@ -34,6 +34,7 @@ class BrightSegmenter:
     """Answers every prompt with the bright pixels, in logits of 4 x 4 pixels."""
 
     name = "bright"
+    knows_borders = False
 
     def encode(self, image):
         share = np.zeros((1024, 1024))
