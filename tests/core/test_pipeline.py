@@ -51,8 +51,7 @@ class BrightSegmenter:
 
     def encode(self, image):
         self.encoded += 1
-        share = np.full((1024, 1024), 0.0)
-        grey = image.astype(float).mean(axis=-1)
+        share, grey = np.zeros((1024, 1024)), image.astype(float).mean(axis=-1)
         share[: image.shape[0], : image.shape[1]] = np.clip((grey - DARK) / (BRIGHT - DARK), 0, 1)
         coarse = share.reshape(256, 4, 256, 4).mean((1, 3))
         return Embedding(torch.as_tensor(coarse, dtype=torch.float32)[None, None], image.shape[:2])
