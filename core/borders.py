@@ -20,6 +20,14 @@ from .parting import spread
 
 BORDER = 0.3  # probability from which on a pixel is no core
 SMALLEST_CORE = 0.1  # of the example's area: smaller ones are texture of a roof, not objects
+# Canvas pixels: the square root of an example's area below which its objects have no cores to speak of.
+# The network's borders are about 16 pixels wide, since its answer has a stride of 4.
+LEAST_SIDE = 64.0
+
+
+def are_fine_enough(example_px: float) -> bool:
+    """Whether objects of the example's area in canvas pixels are wider than the borders themselves."""
+    return example_px >= LEAST_SIDE**2
 
 
 def part(

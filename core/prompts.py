@@ -67,12 +67,12 @@ class Strategy:
     place: Callable[[Canvas, int, np.random.Generator], PromptSets]
     separates: bool = False
 
-    def split(self, runs: int, knows_borders: bool = False) -> tuple[int, int]:
+    def split(self, runs: int, by_borders: bool = False) -> tuple[int, int]:
         """How many of the runs vote, at least one, and how many are left for clicks.
 
-        A network that ``knows_borders`` needs no clicks: all runs vote.
+        Objects that are parted ``by_borders`` need no clicks: all runs vote.
         """
-        clicks = int(CLICKED * runs) if self.separates and not knows_borders else 0
+        clicks = int(CLICKED * runs) if self.separates and not by_borders else 0
         return runs - clicks, clicks
 
 

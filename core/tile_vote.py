@@ -102,7 +102,8 @@ def _remembers(setting: Setting) -> bool:
 
 def _computed(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tuple[int, int]) -> Vote:
     rng = np.random.default_rng([setting.seed, *place])
-    voting, clicks = setting.strategy.split(setting.runs, setting.segmenter.knows_borders)
+    by_borders = setting.segmenter.knows_borders and borders.are_fine_enough(setting.example_px)
+    voting, clicks = setting.strategy.split(setting.runs, by_borders)
     mirrorings = MIRRORINGS[: min(setting.showings, voting)]
     votes, shown = [], None
     for number, mirroring in enumerate(mirrorings):
@@ -145,7 +146,7 @@ def _objects(
     setting: Setting, vote: Vote, canvas: Canvas, embedding: Embedding, clicks: int
 ) -> np.ndarray | None:
     """Part what was found into objects: along the borders that the network knows, or by clicks."""
-    if vote.border is not None:
+    if vote.border is not None and borders.are_fine_enough(setting.example_px):
         return borders.part(vote.found, vote.border, example_px=setting.example_px, reach=vote.reach)
     if not clicks:
         return None

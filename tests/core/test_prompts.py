@@ -51,7 +51,7 @@ def test_guided_keeps_a_share_of_its_runs_for_clicks():
             assert voting + clicks == runs and voting >= 1
             assert strategy.separates == (name == "guided") and (clicks == 0 or strategy.separates)
     assert STRATEGIES["guided"].split(64) == (16, 48)
-    assert STRATEGIES["guided"].split(64, knows_borders=True) == (64, 0)
+    assert STRATEGIES["guided"].split(64, by_borders=True) == (64, 0)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
