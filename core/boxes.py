@@ -101,6 +101,4 @@ def boxes_at(reach: np.ndarray, points_canvas: np.ndarray) -> np.ndarray:
     height, width = reach.shape[1:]
     column = np.clip(points_canvas[:, 0] // PLACE, 0, width - 1).astype(int)
     row = np.clip(points_canvas[:, 1] // PLACE, 0, height - 1).astype(int)
-    left, top, right, bottom = reach[:, row, column]
-    x, y = (column + 0.5) * PLACE, (row + 0.5) * PLACE
-    return np.stack([x - left, y - top, x + right, y + bottom], axis=1).astype(np.float32)
+    return boxes_of(reach)[:, row, column].T.astype(np.float32)

@@ -148,10 +148,10 @@ def combine(
     share = _to_canvas_grid(coarse, shape, LOGIT_STRIDE)
     on_example = float(share[canvas.example].mean())
     # Relative to the example, so that one cut serves all images and no tile depends on another.
-    relative = np.where(canvas.query, np.clip(share / max(on_example, LEAST_VOTE), 0, 1), 0)
+    relative = np.clip(share / max(on_example, LEAST_VOTE), 0, 1)
     if by_class and (of_class := _class_share(embedding, canvas)) is not None:
-        relative = np.where(canvas.query, (1 - CLASS_WEIGHT) * relative + CLASS_WEIGHT * of_class, 0)
-    tile = np.ascontiguousarray(canvas.tile_part(relative), dtype=np.float32)
+        relative = (1 - CLASS_WEIGHT) * relative + CLASS_WEIGHT * of_class
+    tile = np.ascontiguousarray(canvas.tile_part(np.where(canvas.query, relative, 0)), dtype=np.float32)
     return Vote(
         share=tile,
         on_example=on_example,

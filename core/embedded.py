@@ -211,7 +211,6 @@ class BoxHead(nn.Module):
     distances to the four sides of the bounding box of the object that it lies on.
     """
 
-    STRIDE = 8  # canvas pixels between two places
     UNIT_CANVAS = 32.0  # canvas pixels: what an answer of 0 means
     LIMIT = 4.0  # of an answer, either way: 0.6 to 1750 canvas pixels
 

@@ -217,7 +217,15 @@ class Segmenter:
                 f"{path} is no checkpoint of the model {name!r}. Choose the file that belongs to it."
             ) from error
         fold_norms(sam.image_encoder)
-        return cls(sam, name, choose_device(device), None, *heads, identity)
+        semantic_head, box_head = heads
+        return cls(
+            sam,
+            name,
+            choose_device(device),
+            semantic_head=semantic_head,
+            box_head=box_head,
+            identity=identity,
+        )
 
     @torch.inference_mode()
     def encode(self, image_canvas: np.ndarray) -> Embedding:

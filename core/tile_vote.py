@@ -124,7 +124,7 @@ def _computed(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tup
         shown = shown or (canvas, embedding)  # the first is not mirrored
     vote = candidates.average(votes, mirrorings, valid, setting.smooth_px)
     if setting.strategy.separates:
-        vote = dataclasses.replace(vote, objects=_objects(setting, vote, *shown, clicks))
+        vote = dataclasses.replace(vote, objects=_objects(setting, vote, *shown, clicks, by_borders))
     return dataclasses.replace(vote, border=None, reach=None)  # they have done their work
 
 
@@ -143,10 +143,10 @@ def _encode(setting: Setting, image_canvas: np.ndarray) -> Embedding:
 
 
 def _objects(
-    setting: Setting, vote: Vote, canvas: Canvas, embedding: Embedding, clicks: int
+    setting: Setting, vote: Vote, canvas: Canvas, embedding: Embedding, clicks: int, by_borders: bool
 ) -> np.ndarray | None:
     """Part what was found into objects: along the borders that the network knows, or by clicks."""
-    if vote.border is not None and borders.are_fine_enough(setting.example_px):
+    if by_borders:
         return borders.part(vote.found, vote.border, example_px=setting.example_px, reach=vote.reach)
     if not clicks:
         return None

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from core.embedded import BoxHead
+from core.boxes import PLACE, centres
 from training.cache import HELD_OUT_SEED
 from training.canvases import canvas_task, make_stitched
 from training.network import Prompts, Trainee, box_loss, prompt_loss, semantic_loss
@@ -128,18 +128,18 @@ def box_targets(view: View) -> tuple[np.ndarray, np.ndarray]:
     four places; trees and the like, which are many, a quarter of that. Where the
     view cuts an object, its box is that of the part that is seen.
     """
-    stride, height, width = BoxHead.STRIDE, *view.instances.shape
+    height, width = view.instances.shape
     boxes = np.zeros((len(view.kinds), 4), np.float32)
     boxes[:] = [-1, -1, width + 1, height + 1]
     for number, part in enumerate(ndimage.find_objects(view.instances, len(view.kinds) - 1), start=1):
         if part is not None:
             boxes[number] = part[1].start, part[0].start, part[1].stop, part[0].stop
-    ids = view.instances[stride // 2 :: stride, stride // 2 :: stride]
-    x = np.arange(ids.shape[1]) * stride + stride / 2
-    y = (np.arange(ids.shape[0]) * stride + stride / 2)[:, None]
+    at_places = np.s_[PLACE // 2 :: PLACE, PLACE // 2 :: PLACE]
+    ids = view.instances[at_places]
+    x, y = centres(ids.shape)
     x0, y0, x1, y1 = np.moveaxis(boxes[ids], -1, 0)
     reach = np.stack([x - x0, y - y0, x1 - x, y1 - y]).astype(np.float32)
-    known = (ids > 0) & ~view.unknown[stride // 2 :: stride, stride // 2 :: stride]
+    known = (ids > 0) & ~view.unknown[at_places]
     places = np.bincount(ids[known], minlength=len(boxes))
     share = known * np.where(view.kinds[ids] <= VEHICLE, 1.0, 0.25) / np.maximum(places[ids], 4)
     return np.maximum(reach, 0.5), share.astype(np.float32)
