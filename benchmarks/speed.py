@@ -7,7 +7,8 @@ is what is compared, since the wall's depends on what else the machine does.
 One JSON object is printed, with the parts that were asked for:
   a  ViT-B with random weights, one canvas, 64 runs: SamPredictor run by run against ours
      time_ratio, memory_ratio, logit_difference; kept_time_ratio where only the pipeline's
-     share of masks is drawn, on the query's part
+     share of masks is drawn, on the query's part; limit_ratio, as if ours were nothing but
+     its multiplications, all masks drawn
   b  the same per square metre of query, against the lecture's halves in the published way
      area_time_ratio
   c  MobileSAM's encoder in place of ViT-B's: canvases per minute
@@ -89,6 +90,7 @@ def same_canvas(sides: Sides, options: argparse.Namespace) -> dict:
             asked["published"] = ("published", column | {"save": logits[0]})
             asked["kept"] = ("ours", column | {"drawn": drawn})
             asked["unset"] = ("ours", column | {"settings": False})
+            asked["arithmetic"] = ("arithmetic", column)
         if "b" in options.only:
             asked["halves"] = ("published", {"layout": "halves", "runs": runs})
         if "c" in options.only:
@@ -111,6 +113,7 @@ def same_canvas(sides: Sides, options: argparse.Namespace) -> dict:
             "decoder_ratio": _seconds(told["published"], "decode") / _seconds(told["ours"], "decode"),
             "kept_time_ratio": time["published"] / time["kept"],
             "kept_memory_ratio": _peak(told["kept"]) / _peak(told["published"]),
+            "limit_ratio": time["published"] / time["arithmetic"],
             "unset_time_ratio": time["published"] / time["unset"],
         }
     if "b" in options.only:

@@ -132,13 +132,16 @@ def ours(
         process.prepare()
     from core.best_masks import Keep
     from core.canvas import SIDE
+    from core.folding import settle
     from core.mobile_sam import build_mobile_sam
     from core.sam import Segmenter, build_vit
 
     canvas, area = _canvas(layout)
     prompts = _prompts(canvas, runs)
     build = build_mobile_sam if model == "mobile_sam" else partial(build_vit, model)
-    segmenter = Segmenter(_random(build), model)
+    network = _random(build)
+    settle(network)  # as after loading a file
+    segmenter = Segmenter(network, model)
     some = {}
     if drawn is not None:
         some = {"keep": Keep(drawn), "part_canvas": np.s_[:SIDE, canvas.column :]}
@@ -147,6 +150,38 @@ def ours(
     with clock.timed("decode"):
         decoded = segmenter.decode(embedding, prompts.points_canvas, prompts.labels, **some)
     return _saved(decoded.logits, save) | {"area_m2": area, "canvas": list(canvas.image.shape[:2])}
+
+
+def arithmetic(clock: Clock, *, layout: str, runs: int) -> dict:
+    """As many multiplications as our way takes for a ViT-B, as products of large matrices and nothing else."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+    from core.sam import Segmenter, build_vit
+
+    canvas, _ = _canvas(layout)
+    prompts = _prompts(canvas, runs)
+    segmenter = Segmenter(_random(partial(build_vit, "vit_b")), "vit_b")
+    operations = {}
+    # torch counts the attention of graphics cards only
+    attention = {
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(
+            q, k, v
+        )
+    }
+    with FlopCounterMode(display=False, custom_mapping=attention) as counter:
+        embedding = segmenter.encode(canvas.image)
+        operations["encode"] = counter.get_total_flops()
+        segmenter.decode(embedding, prompts.points_canvas, prompts.labels)
+        operations["decode"] = counter.get_total_flops() - operations["encode"]
+    left, right = torch.rand(512, 768), torch.rand(768, 3072)  # as in the encoder, in the processor's cache
+    left @ right
+    each = 2 * 512 * 768 * 3072
+    for name, wanted in operations.items():
+        with clock.timed(name):
+            for _ in range(round(wanted / each)):
+                left @ right
+    return {"operations": operations}
 
 
 def _saved(logits: list[np.ndarray] | np.ndarray, path: str | None) -> dict:
@@ -277,7 +312,7 @@ def automatic(clock: Clock, *, tiles: int, resolution: float) -> dict:
 
 
 SIDES: dict[str, Callable[..., dict]] = {
-    side.__name__: side for side in (published, ours, end_to_end, again, automatic)
+    side.__name__: side for side in (published, ours, arithmetic, end_to_end, again, automatic)
 }
 
 

@@ -24,6 +24,8 @@ SEMANTIC_HEAD, BOX_HEAD = (
     "semantic_head.",
     "box_head.",
 )  # what the names of their weights begin with in a file
+STRIP = 256  # canvas pixels of an image's height that the first layers see at once on a processor
+MARGIN = 16  # more of them above and below: what the first layers see lies up to 9 away
 FOURIER_SCALE = 4.0  # published SAM: 1; finer position codes localise sooner in short trainings
 
 
@@ -93,10 +95,36 @@ class ConvEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed images of shape (B, 3, H, W), H and W multiples of 16, to (B, width, H/16, W/16)."""
-        _, f4, f8, f16, f32 = self.backbone(x)
+        f4, f8, f16, f32 = self._maps(x)
         fused = self.from_4(f4) + self.from_8(f8) + self.from_16(f16)
         fused = fused + F.interpolate(self.from_32(f32), size=fused.shape[-2:], mode="nearest")
         return self.neck(self.context(self.wide(fused)))
+
+    def _maps(self, x: Tensor) -> list[Tensor]:
+        """The backbone's feature maps at strides 4, 8, 16 and 32."""
+        net = self.backbone
+        if torch.is_grad_enabled() or x.device.type != "cpu":
+            return net(x)[1:]
+        first = nn.Sequential(net.conv_stem, net.bn1, *net.blocks[:2])
+        maps = [_in_strips(first, x)]
+        for block in net.blocks[2:]:
+            maps.append(block(maps[-1]))
+        return [maps[0], maps[1], maps[3], maps[5]]
+
+
+def _in_strips(layers: nn.Module, x: Tensor) -> Tensor:
+    """Evaluate layers of stride 4 on strips of rows: the same answer from a quarter of the memory.
+
+    Their arrays are the network's largest by far. Each strip is evaluated with
+    some rows of its neighbours, so that only the image's own edges are padded.
+    """
+    height, answers = x.shape[-2], []
+    for top in range(0, height, STRIP):
+        bottom = min(top + STRIP, height)
+        first, last = max(top - MARGIN, 0), min(bottom + MARGIN, height)
+        answer = layers(x[..., first:last, :])
+        answers.append(answer[..., (top - first) // 4 : (bottom - first) // 4, :])
+    return torch.cat(answers, dim=-2)
 
 
 class MappedPromptEncoder(PromptEncoder):

@@ -1,9 +1,19 @@
-"""Batch norms of a network that no longer learns, multiplied into the convolutions before them."""
+"""What a network that no longer learns need not do: batch norms are folded, gradients not prepared for."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
+
+
+def settle(sam: nn.Module) -> None:
+    """Make a network with its final weights as quick as it can be, in place; it can't learn any more.
+
+    Torch's quick attention takes no mask that could still learn, as the relative
+    positions of TinyViT are.
+    """
+    fold_norms(sam.image_encoder)
+    sam.requires_grad_(False)
 
 
 @torch.no_grad()

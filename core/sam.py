@@ -25,7 +25,7 @@ from .canvas import SIDE
 from .decoder import Decoder, ImageSide, Read
 from .embedded import BoxHead, ConvEncoder, SemanticHead, build_embedded, take_heads
 from .errors import CancelledError, InputError
-from .folding import fold_norms
+from .folding import settle
 from .heads import build_heads
 
 LOGIT_STRIDE = 4  # canvas pixels per pixel of SAM's low-resolution masks
@@ -216,7 +216,7 @@ class Segmenter:
             raise InputError(
                 f"{path} is no checkpoint of the model {name!r}. Choose the file that belongs to it."
             ) from error
-        fold_norms(sam.image_encoder)
+        settle(sam)
         semantic_head, box_head = heads
         return cls(
             sam,

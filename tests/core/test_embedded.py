@@ -1,8 +1,9 @@
-"""The embedded encoder's wide context: how far a cell sees."""
+"""The embedded encoder: how far a cell sees, and its first layers in strips of rows."""
 
 import pytest
 import torch
 
+from core import embedded
 from core.embedded import WIDTH, ConvEncoder, WideContext
 
 
@@ -39,3 +40,22 @@ def test_any_number_of_cells_is_kept(wide, cells):
 @torch.inference_mode()
 def test_an_embedding_has_a_cell_for_each_16_pixels():
     assert ConvEncoder().eval()(torch.zeros(1, 3, 208, 352)).shape == (1, WIDTH, 13, 22)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("strip", [16, 64, 96, 512])
+def test_strips_of_rows_change_nothing(monkeypatch, strip):
+    monkeypatch.setattr(embedded, "STRIP", strip)
+    torch.manual_seed(0)
+    encoder = ConvEncoder().eval()
+    image = torch.randn(1, 3, 208, 352)
+    expected = encoder.backbone(image)[1:]
+    assert expected[0].std() > 0.1
+    for ours, whole in zip(encoder._maps(image), expected, strict=True):
+        torch.testing.assert_close(ours, whole, atol=1e-5, rtol=0)
+
+
+def test_the_encoder_can_still_be_trained():
+    encoder = ConvEncoder().train()
+    encoder(torch.randn(1, 3, 64, 64)).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in encoder.backbone.conv_stem.parameters())
