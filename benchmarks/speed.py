@@ -6,9 +6,9 @@ is what is compared, since the wall's depends on what else the machine does.
 
 One JSON object is printed, with the parts that were asked for:
   a  ViT-B with random weights, one canvas, 64 runs: SamPredictor run by run against ours
-     time_ratio, memory_ratio, logit_difference; kept_time_ratio where only the pipeline's
-     share of masks is drawn, on the query's part; limit_ratio, as if ours were nothing but
-     its multiplications, all masks drawn
+     time_ratio, memory_ratio, logit_difference; kept_time_ratio where only what the vote
+     counts is drawn, as in a run of detect; limit_ratio, as if ours were nothing but its
+     multiplications, all masks drawn
   b  the same per square metre of query, against the lecture's halves in the published way
      area_time_ratio
   c  MobileSAM's encoder in place of ViT-B's: canvases per minute
@@ -16,10 +16,14 @@ One JSON object is printed, with the parts that were asked for:
   d  the embedded model end to end on the sample town, against segment-anything's automatic
      masks with the same model on two tiles
      automatic_ratio, encoding_ratio (end to end / its encodings alone), other_share (not the network)
-  e  the embedded model on 1 to 200 tiles: peak memory and time per tile
+  e  the embedded model on 1 to 200 tiles, with a cache as in the engine: peak memory, time per tile
      peak_gb, memory_growth, time_spread (largest deviation of a tile's time from the line's)
   f  the sample town again, from the cache: with another least score, with another strategy
      encodings and decodings of each, threshold_ratio and strategy_ratio (time computed anew / again)
+
+Ratios are of processor time; those that end in ``_wall`` are of the clock on the wall. With
+``--write`` the figures go into docs/performance.json and the table of docs/performance.md; parts
+that were not asked for stay there as they were.
 """
 
 from __future__ import annotations
@@ -36,7 +40,7 @@ from statistics import median
 
 import numpy as np
 
-from core.candidates import KEPT_SHARE
+from benchmarks.speed_page import write_page
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDED = "guided"
@@ -70,9 +74,16 @@ class Sides:
         return told
 
 
-def _seconds(told: list[dict], *names: str) -> float:
-    """Median of the runs' CPU seconds; of all that was timed where no name is given."""
-    return median(sum(one["seconds"][name] for name in names or ("encode", "decode")) for one in told)
+def _seconds(told: list[dict], *names: str, clock: str = "") -> float:
+    """Median of the runs' seconds; of all that was timed where no name is given.
+
+    ``clock`` is ``""`` for processor time and ``"_wall"`` for the wall's.
+    """
+    return median(sum(one["seconds"][name + clock] for name in names or ("encode", "decode")) for one in told)
+
+
+WALL = "_wall"
+CLOCKS = ("", WALL)
 
 
 def _peak(told: list[dict]) -> float:
@@ -81,54 +92,60 @@ def _peak(told: list[dict]) -> float:
 
 def same_canvas(sides: Sides, options: argparse.Namespace) -> dict:
     """(a), (b) and (c), which share a side."""
-    runs, drawn = options.runs, max(1, round(KEPT_SHARE * options.runs))
+    runs = options.runs
     with tempfile.TemporaryDirectory() as folder:
         logits = [f"{folder}/{name}.npy" for name in ("published", "ours")]
         column = {"layout": "column", "runs": runs}
         asked: dict[str, tuple[str, dict]] = {"ours": ("ours", column | {"save": logits[1]})}
         if "a" in options.only:
             asked["published"] = ("published", column | {"save": logits[0]})
-            asked["kept"] = ("ours", column | {"drawn": drawn})
+            asked["kept"] = ("ours", column | {"kept": True})
             asked["unset"] = ("ours", column | {"settings": False})
             asked["arithmetic"] = ("arithmetic", column)
         if "b" in options.only:
             asked["halves"] = ("published", {"layout": "halves", "runs": runs})
+            asked["kept"] = ("ours", column | {"kept": True})
         if "c" in options.only:
-            asked["kept"] = ("ours", column | {"drawn": drawn})
+            asked["kept"] = ("ours", column | {"kept": True})
             asked["mobile"] = ("ours", column | {"model": "mobile_sam"})
-            asked["mobile_kept"] = ("ours", column | {"model": "mobile_sam", "drawn": drawn})
+            asked["mobile_kept"] = ("ours", column | {"model": "mobile_sam", "kept": True})
         told = sides.in_turn(options.repeats, asked)
         difference = (
             float(np.abs(np.load(logits[0]) - np.load(logits[1])).max()) if "a" in options.only else None
         )
-    time = {name: _seconds(each) for name, each in told.items()}
-    result: dict[str, dict] = {}
-    if "a" in options.only:
-        result["a"] = {
-            "time_ratio": time["published"] / time["ours"],
+    result: dict[str, dict] = {part: {} for part in "abc" if part in options.only}
+    for clock in CLOCKS:
+        time = {name: _seconds(each, clock=clock) for name, each in told.items()}
+        if "a" in result:
+            result["a"] |= {
+                f"{name}_ratio{clock}": time["published"] / time[ours]
+                for name, ours in (("time", "ours"), ("kept_time", "kept"), ("unset_time", "unset"))
+            }
+        if "b" in result:
+            per_area = {name: time[name] / told[name][0]["area_m2"] for name in ("halves", "ours", "kept")}
+            result["b"] |= {
+                f"area_time_ratio{clock}": per_area["halves"] / per_area["ours"],
+                f"kept_area_time_ratio{clock}": per_area["halves"] / per_area["kept"],
+            }
+        if "c" in result:
+            result["c"] |= {
+                f"canvas_ratio{clock}": time["ours"] / time["mobile"],
+                f"kept_canvas_ratio{clock}": time["kept"] / time["mobile_kept"],
+            }
+    if "a" in result:
+        result["a"] |= {
             "memory_ratio": _peak(told["ours"]) / _peak(told["published"]),
             "logit_difference": difference,
             "logit_span": told["published"][0]["logits_span"],
             "encoder_ratio": _seconds(told["published"], "encode") / _seconds(told["ours"], "encode"),
             "decoder_ratio": _seconds(told["published"], "decode") / _seconds(told["ours"], "decode"),
-            "kept_time_ratio": time["published"] / time["kept"],
             "kept_memory_ratio": _peak(told["kept"]) / _peak(told["published"]),
-            "limit_ratio": time["published"] / time["arithmetic"],
-            "unset_time_ratio": time["published"] / time["unset"],
+            "limit_ratio": _seconds(told["published"]) / _seconds(told["arithmetic"]),
         }
-    if "b" in options.only:
-        per_area = {name: time[name] / told[name][0]["area_m2"] for name in ("halves", "ours")}
-        result["b"] = {
-            "area_time_ratio": per_area["halves"] / per_area["ours"],
-            "area_ratio": told["ours"][0]["area_m2"] / told["halves"][0]["area_m2"],
-        }
-    if "c" in options.only:
-        encoders = [_seconds(told[name], "encode") for name in ("ours", "mobile")]
-        result["c"] = {
-            "canvas_ratio": time["ours"] / time["mobile"],
-            "kept_canvas_ratio": time["kept"] / time["mobile_kept"],
-            "encoder_ratio": encoders[0] / encoders[1],
-        }
+    if "b" in result:
+        result["b"]["area_ratio"] = told["ours"][0]["area_m2"] / told["halves"][0]["area_m2"]
+    if "c" in result:
+        result["c"]["encoder_ratio"] = _seconds(told["ours"], "encode") / _seconds(told["mobile"], "encode")
     for part in result.values():
         part["repeats"] = options.repeats
     return result
@@ -142,10 +159,16 @@ def embedded(sides: Sides, options: argparse.Namespace) -> dict:
     # one process, which takes minutes: its tiles are two measurements already
     generator = sides.run("automatic", tiles=2, resolution=told[0]["resolution"])
     whole, encode, decode = (_seconds(told, name) for name in ("whole", "encode", "decode"))
-    per_area = generator["seconds"]["whole"] / generator["area_m2"]
+    automatic = {
+        f"automatic_ratio{clock}": generator["seconds"][f"whole{clock}"]
+        / generator["area_m2"]
+        * told[0]["area_m2"]
+        / _seconds(told, "whole", clock=clock)
+        for clock in CLOCKS
+    }
     return {
         "d": {
-            "automatic_ratio": per_area * told[0]["area_m2"] / whole,
+            **automatic,
             "encoding_ratio": whole / encode,
             "other_share": 1 - (encode + decode) / whole,
             "strategy": strategy,
@@ -173,6 +196,7 @@ def many_tiles(sides: Sides, options: argparse.Namespace) -> dict:
                 runs=options.runs,
                 strategy=strategy,
                 resolution=RESOLUTION,
+                caches=True,
             )
             tiles.append(told["tiles"])
             peaks.append(told["peak"])
@@ -206,8 +230,11 @@ def cached(sides: Sides, options: argparse.Namespace) -> dict:
         "f": {
             "encodings": {name: count for name, (count, _) in counts.items()},
             "decodings": {name: count for name, (_, count) in counts.items()},
-            "threshold_ratio": _seconds(told, "first") / _seconds(told, "threshold"),
-            "strategy_ratio": _seconds(told, "uncached") / _seconds(told, "strategy"),
+            **{
+                f"{name}_ratio{clock}": _seconds(told, anew, clock=clock) / _seconds(told, name, clock=clock)
+                for name, anew in (("threshold", "first"), ("strategy", "uncached"))
+                for clock in CLOCKS
+            },
             "written_gb": told[0]["written"] / 1e9,
             "strategy": strategy,
             "repeats": options.repeats,
@@ -234,6 +261,7 @@ def parser() -> argparse.ArgumentParser:
     described.add_argument("--threads", type=int, default=1, help="of each side (1)")
     described.add_argument("--strategy", help="of d and e: guided where it is there")
     described.add_argument("--tiles", nargs="+", type=int, default=[1, 10, 50, 200], help="of e")
+    described.add_argument("--write", action="store_true", help="into docs/performance.md too")
     described.add_argument("--json", action="store_true", help="on one line")
     return described
 
@@ -246,6 +274,8 @@ def main(arguments: list[str] | None = None) -> int:
         if set(names) & set(options.only):
             result |= part(sides, options)
     rounded = json.loads(json.dumps(result), parse_float=lambda text: float(f"{float(text):.4g}"))
+    if options.write:
+        write_page(rounded, ROOT / "docs")
     print(json.dumps(rounded) if options.json else json.dumps(rounded, indent=2))
     return 0
 

@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "resources" / "sample" / "town.tif"
 EXAMPLE = ROOT / "resources" / "sample" / "example_building.geojson"
 SEED = 0
+CACHE_BYTES = 2 * 10**9  # as by default
 
 
 class Clock:
@@ -124,14 +125,13 @@ def ours(
     runs: int,
     model: str = "vit_b",
     save: str | None = None,
-    drawn: int | None = None,
+    kept: bool = False,
     settings: bool = True,
 ) -> dict:
-    """Our ``Segmenter``: all masks, or the ``drawn`` best by predicted IoU on the query's part only."""
+    """Our ``Segmenter``: all masks or, as in a run of ``detect``, those that the vote counts."""
     if settings:
         process.prepare()
-    from core.best_masks import Keep
-    from core.canvas import SIDE
+    from core.candidates import most_confident
     from core.folding import settle
     from core.mobile_sam import build_mobile_sam
     from core.sam import Segmenter, build_vit
@@ -142,9 +142,7 @@ def ours(
     network = _random(build)
     settle(network)  # as after loading a file
     segmenter = Segmenter(network, model)
-    some = {}
-    if drawn is not None:
-        some = {"keep": Keep(drawn), "part_canvas": np.s_[:SIDE, canvas.column :]}
+    some = {"keep": most_confident(canvas, runs)} if kept else {}
     with clock.timed("encode"):
         embedding = segmenter.encode(canvas.image)
     with clock.timed("decode"):
@@ -153,7 +151,7 @@ def ours(
 
 
 def arithmetic(clock: Clock, *, layout: str, runs: int) -> dict:
-    """As many multiplications as our way takes for a ViT-B, as products of large matrices and nothing else."""
+    """As many multiplications as our way takes for a ViT-B, as products of large matrices alone."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
@@ -200,9 +198,14 @@ def end_to_end(
     target: str = "building",
     resolution: float | None = None,
     extent: list[float] | None = None,
+    caches: bool = False,
 ) -> dict:
-    """``detect`` with the embedded model, from the raster to the written file; the network's part apart."""
+    """``detect`` with the embedded model, from the raster to the written file; the network's part apart.
+
+    With ``caches`` as in the engine, whose results are kept in memory and on disk.
+    """
     process.prepare()
+    from core.cache import Cache
     from core.pipeline import detect
     from core.protocol import DetectRequest
 
@@ -220,8 +223,9 @@ def end_to_end(
             seed=SEED,
             device="cpu",
         )
+        cache = Cache(Path(folder) / "cache", limit=CACHE_BYTES) if caches else None
         with clock.timed("whole"):
-            summary = detect(request, segmenter=segmenter)
+            summary = detect(request, segmenter=segmenter, cache=cache)
     return {
         "tiles": summary.tiles,
         "canvases": segmenter.encoded,

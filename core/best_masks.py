@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
-from .decoder import Read
+from .decoder import Part, Read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Candidate:
     iou_pred: float
     cells: Tensor  # (1, N, C)
     kernel: Tensor  # (1, 1, C / 8)
+    seen: np.ndarray | None  # (h, w), what the judge saw of it
 
 
 class BestMasks:
@@ -68,6 +69,7 @@ class BestMasks:
                 iou_pred=float(iou_pred[row, mask]),
                 cells=read.cells[row : row + 1],
                 kernel=read.kernels[row : row + 1, mask : mask + 1],
+                seen=None if seen is None else seen[row, mask],
             )
             for row, mask in np.argwhere(scores >= self._keep.least)
         ]
@@ -75,5 +77,15 @@ class BestMasks:
         # a copy, since a part would hold the memory of its whole batch
         copies = {one.run: one.cells.clone() for one in best if one.run >= first_run}
         self.kept = [
-            dataclasses.replace(one, cells=copies[one.run]) if one.run >= first_run else one for one in best
+            dataclasses.replace(one, cells=copies[one.run], seen=None if seen is None else one.seen.copy())
+            if one.run >= first_run
+            else one
+            for one in best
         ]
+
+
+def undrawn(part: Part, seen: Part | None) -> Part | None:
+    """What of a part lies to the right of what the judge saw; None where that is not the part's left end."""
+    if seen is None or seen[0] != part[0] or seen[1].start != part[1].start or seen[1].stop >= part[1].stop:
+        return None
+    return part[0], slice(seen[1].stop, part[1].stop)

@@ -1,16 +1,23 @@
 """The measurement of speed: its arithmetic, its sides, and the raster that it makes."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 
 from benchmarks import speed, speed_sides
+from benchmarks.speed_page import BEGIN, END, write_page
 from benchmarks.synthetic import RESOLUTION, write_raster
 from core.canvas import crop_side
 from core.example import read_example
 from core.grid import Grid
 from core.raster import Raster
+
+
+def on_both_clocks(seconds):
+    """The wall's take twice as long for what we do ourselves, so that the two can't be mistaken."""
+    return seconds | {f"{name}_wall": 2 * value for name, value in seconds.items()}
 
 
 class Told:
@@ -32,15 +39,15 @@ class Told:
     def run(self, side, **options):
         self.asked.append((side, options))
         if side == "automatic":
-            return {"seconds": {"whole": 300.0}, "area_m2": 200.0}
+            return {"seconds": {"whole": 300.0, "whole_wall": 300.0}, "area_m2": 200.0}
         if side == "again":
             counts = {"first": [36, 96], "threshold": [0, 0], "strategy": [0, 400], "uncached": [36, 400]}
             seconds = {"first": 10.0, "threshold": 0.5, "strategy": 16.0, "uncached": 20.0}
-            return {"seconds": seconds, "counts": counts, "written": 5e8, "peak": 1e9}
+            return {"seconds": on_both_clocks(seconds), "counts": counts, "written": 5e8, "peak": 1e9}
         if side == "end_to_end":
             tiles = 100 if "town" not in options.get("raster", "town") else 9
             return {
-                "seconds": {"encode": 2.0, "decode": 6.0, "whole": 10.0},
+                "seconds": on_both_clocks({"encode": 2.0, "decode": 6.0, "whole": 10.0}),
                 "peak": 1.2e9,
                 "tiles": tiles,
                 "canvases": 4 * tiles,
@@ -50,12 +57,17 @@ class Told:
         which = options["layout"] if side != "ours" else options.get("model", "vit_b")
         encode, decode, peak = self.seconds_and_peak[side, which]
         slow = 10.0 if len(self.asked) == 1 else 0.0  # one bad run, which a median must not see
-        if "drawn" in options:
+        if options.get("kept"):
             decode /= 2
         if options.get("save"):
             np.save(options["save"], np.full((2, 2), 0.5 if side == "ours" else 0.25))
         return {
-            "seconds": {"encode": encode + slow, "decode": decode},
+            "seconds": {
+                "encode": encode + slow,
+                "decode": decode,
+                "encode_wall": encode * (2 if side == "ours" else 1),
+                "decode_wall": decode,
+            },
             "peak": peak,
             "area_m2": 200.0 if options["layout"] == "column" else 50.0,
             "logits_span": 1.0,
@@ -75,6 +87,7 @@ def test_ratios_are_of_medians_and_the_right_way_up(monkeypatch, capsys):
     assert a["time_ratio"] == pytest.approx(50 / 20) and a["memory_ratio"] == pytest.approx(1 / 4)
     assert a["encoder_ratio"] == 2 and a["decoder_ratio"] == 4 and a["logit_difference"] == 0.25
     assert a["kept_time_ratio"] == pytest.approx(50 / 17.5, rel=1e-3)
+    assert a["time_ratio_wall"] == pytest.approx(50 / 35, rel=1e-3)
     assert a["limit_ratio"] == pytest.approx(50 / 15, rel=1e-3)
     assert b["area_ratio"] == 4 and b["area_time_ratio"] == pytest.approx((40 / 50) / (20 / 200))
     assert c["canvas_ratio"] == 4 and c["encoder_ratio"] == 15
@@ -88,7 +101,39 @@ def test_only_what_is_asked_for_is_run(monkeypatch, capsys):
 def test_end_to_end_is_set_against_the_same_area(monkeypatch, capsys):
     result = figures(monkeypatch, capsys, "--only", "d", "--repeats", "1")["d"]
     assert result["automatic_ratio"] == pytest.approx(300 / 200 * 900 / 10)
+    assert result["automatic_ratio_wall"] == pytest.approx(300 / 200 * 900 / 20)
     assert result["encoding_ratio"] == 5 and result["other_share"] == pytest.approx(0.2)
+
+
+def test_memory_and_time_over_more_and_more_tiles(monkeypatch, capsys):
+    class Growing(Told):
+        def run(self, side, **options):
+            told = super().run(side, **options)
+            count = len(self.asked)
+            assert options["caches"]
+            return told | {"tiles": 10 * count, "peak": count * 1e9, "seconds": {"whole": 5.0 + 20.0 * count}}
+
+    monkeypatch.setattr(sys.modules[__name__], "Told", Growing)
+    e = figures(monkeypatch, capsys, "--only", "e", "--tiles", "1", "2", "3")["e"]
+    assert e["tiles"] == [10, 20, 30] and e["peak_gb"] == 3 and e["memory_growth"] == 2
+    assert e["time_per_tile_ratio"] == pytest.approx([2.5 / (65 / 30), 2.25 / (65 / 30), 1], rel=1e-3)
+    assert e["time_spread"] == pytest.approx(0, abs=1e-6)  # a start of 5 seconds is no deviation
+
+
+def test_the_page_has_the_parts_that_were_measured_now_and_before(monkeypatch, capsys, tmp_path):
+    page = tmp_path / "performance.md"
+    page.write_text(f"before\n{BEGIN}\n{END}\nafter\n")
+    for part in "dabc":
+        result = figures(monkeypatch, capsys, "--only", part, "--repeats", "3")
+        write_page(result, tmp_path)
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n")
+    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert [row[2] for row in rows if row[2] != " "] == ["a", "b", "c", "d"]
+    assert any("2.50 times (1.43)" in row and row.endswith("| 2.5 |") for row in rows)
+    page.write_text("no place")
+    with pytest.raises(ValueError, match="no place for the figures"):
+        write_page(result, tmp_path)
 
 
 def test_the_raster_takes_as_many_tiles_as_asked_and_shows_its_example(tmp_path):
