@@ -47,7 +47,7 @@ from core.evaluate import evaluate, read_polygons
 from core.example import read_example, working_resolution
 from core.pipeline import detect
 from core.prompts import DEFAULT, STRATEGIES
-from core.protocol import DetectRequest
+from core.protocol import ENCODINGS, DetectRequest
 from core.raster import Raster
 from core.sam import Segmenter
 from core.targets import target_named
@@ -86,6 +86,7 @@ class Users:
             model=self.options.model,
             checkpoint=self.options.checkpoint,
             resolution=self.options.resolution,
+            encode=self.options.encode,
             runs=self.options.runs,
             seed=self.options.seed,
         )
@@ -240,6 +241,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--few-examples", type=int, default=3, help="the first so many of all (3)")
     parser.add_argument("--resolution", type=float, help="metres per canvas pixel (default: as for users)")
+    parser.add_argument("--encode", choices=ENCODINGS, default=ENCODINGS[0], help="example and query")
     parser.add_argument("--runs", type=int, default=64, help="prompt sets per tile (64)")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--checkpoint")

@@ -41,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--checkpoint", help="file with the model's weights")
     detect.add_argument("--bands", nargs="+", type=int, help="one or three band numbers, from 1")
     detect.add_argument("--resolution", type=float, help="metres per canvas pixel")
+    detect.add_argument(
+        "--encode",
+        default=DetectRequest.encode,
+        help="together, or apart, so that a new example finds the image encoded (with --resolution)",
+    )
     detect.add_argument("--runs", type=int, default=64, help="prompt sets per tile (64)")
     detect.add_argument("--seed", type=int, default=0, help="seed of the random prompts (0)")
     detect.add_argument("--min-score", type=float, help="least score (default: from the examples)")

@@ -1,9 +1,12 @@
 """What was computed before: arrays on disk and in memory, found again by what they were computed from.
 
-A key is a digest of *everything* that went in (pixels, prompts, weights, the
-code itself), so nothing can go stale: whatever changes has another key. What
-is there is bit for bit what would be computed. The oldest go when the folder
-outgrows its limit.
+A key is a digest of what went in: pixels, example, settings, the weights and
+the kind of device they are evaluated on, the code's own text and the versions
+of its libraries. So nothing can go stale: whatever of these changes has another
+key. What comes back is bit for bit what was computed. Computed again, the last
+bits can differ by what no key holds: the number of threads, which processor or
+graphics card it is, and how the libraries were built. What was used longest ago
+goes when the folder outgrows its limit.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 import os
 import shutil
 import tempfile
@@ -29,9 +33,10 @@ from .models import cache_folder
 
 FOLDER_VARIABLE = "EXEMPLAR_CACHE"
 LIMIT_VARIABLE = "EXEMPLAR_CACHE_GB"
-LIMIT_GB = 2.0  # on disk, if nothing else is said: some ninety tiles
+LIMIT_GB = 2.0  # on disk, if nothing else is said: some eighty tiles
 IN_MEMORY = 64_000_000  # bytes: a few tiles, for who changes a setting on what is in view
 AFTER_SWEEP = 0.9  # of the limit: what is left by a removal of the oldest
+COUNT_AGAIN_S = 60.0  # after that long the folder is counted anew: other processes write to it too
 LEFT_FREE = 1_000_000_000  # bytes of the disk, for the results themselves
 ABANDONED_S = 3600.0  # a draft of that age is of a process that was killed
 LIBRARIES = ("torch", "segment-anything", "timm", "numpy", "scipy")  # what results depend on beside our code
@@ -56,7 +61,7 @@ def code_digest() -> bytes:
     """Digest of this package's own text and its libraries' versions: others compute something else."""
     state = hashlib.blake2b(" ".join(version(name) for name in LIBRARIES).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        state.update(path.read_bytes())
+        state.update(f"|{path.name}|".encode() + path.read_bytes())
     return state.digest()
 
 
@@ -71,7 +76,8 @@ class Cache:
     folder : Path
         Made when first written to.
     limit : int
-        The most bytes in the folder.
+        The most bytes in the folder, but for what several processes that write to
+        it at a time add within a minute.
     in_memory : int
         The most bytes of arrays kept in memory.
     """
@@ -80,7 +86,7 @@ class Cache:
         self._folder, self._limit, self._in_memory = folder, limit, in_memory
         self._recent: OrderedDict[str, Arrays] = OrderedDict()
         self._recent_bytes = 0
-        self._on_disk: int | None = None  # not counted yet
+        self._on_disk, self._counted_s = 0, -math.inf  # not counted yet
         self._begun_ns = 0
         self._full = False
         self._lock = threading.Lock()
@@ -126,7 +132,8 @@ class Cache:
                 return
             with contextlib.suppress(OSError):  # a full or a locked disk: then it is computed again
                 self._folder.mkdir(parents=True, exist_ok=True)
-                if self._on_disk is None or self._on_disk + size > self._limit:
+                counted_lately = time.monotonic() < self._counted_s + COUNT_AGAIN_S
+                if not counted_lately or self._on_disk + size > self._limit:
                     self._sweep(size)
                 if self._on_disk + size > self._limit or not self._has_room(size):
                     self._full = True
@@ -185,7 +192,7 @@ class Cache:
             with contextlib.suppress(OSError):
                 path.unlink()
                 left -= size
-        self._on_disk = left
+        self._on_disk, self._counted_s = left, time.monotonic()
 
 
 def _bytes_of(arrays: Arrays) -> int:

@@ -30,6 +30,7 @@ WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before each further attempt
 LONGEST_WAIT = 60.0  # seconds, whatever the server asks for
 POLL_SECONDS = 0.1
 TEMPORARY = {408, 425, 429, 500, 502, 503, 504}  # answers that may differ a little later
+PROXY_WANTS_A_NAME = "Check the proxy's name and password."
 CANCELLED = "The download was cancelled; what has arrived is kept, and the next one goes on from there."
 
 
@@ -238,7 +239,7 @@ def _from_status(error: urllib.error.HTTPError, offset: int, address: str) -> Ex
             return _TemporaryError(f"it answered {error.code} {error.reason}", wait)
         if offset:
             return _NoRangesError()  # 416 says so, others mean it; without a range the answer is told
-        advice = "Check the proxy's name and password." if error.code == 407 else "Try again later."
+        advice = PROXY_WANTS_A_NAME if error.code == 407 else "Try again later."
         return InputError(f"{_host(address)} answered {error.code} {error.reason} for {address}. {advice}")
 
 
@@ -249,6 +250,12 @@ def _from_network(error: Exception, address: str) -> Exception:
             f"The certificate of {_host(address)} could not be verified ({reason.verify_message}). Where a "
             "company's proxy has its own, name the file of its certificates with SSL_CERT_FILE."
         )
+    # What a proxy answers to CONNECT, which every address of https needs, is only in the error's text.
+    tunnel = re.match(r"Tunnel connection failed: (4\d\d)\b", str(reason))
+    if tunnel and int(tunnel[1]) not in TEMPORARY:
+        advice = PROXY_WANTS_A_NAME if tunnel[1] == "407" else "Ask who runs it, or try another network."
+        answer = " ".join(str(reason).partition(": ")[2].split())
+        return InputError(f"The proxy answered {answer} when it was asked for {_host(address)}. {advice}")
     return _TemporaryError(str(getattr(reason, "strerror", None) or reason or type(reason).__name__))
 
 

@@ -20,7 +20,7 @@ from affine import Affine
 from rasterio.windows import Window
 from shapely.affinity import affine_transform
 
-from . import edge_lines, output
+from . import edge_lines, output, process
 from .edges import HALO, Crests, crests, edge_strength
 from .errors import CancelledError, InputError
 from .example import MAX_ENLARGEMENT
@@ -101,7 +101,9 @@ def find_edges(
             image, valid = raster.read(
                 tile.x_work, tile.y_work, grid.tile_width, grid.tile_height, resolution
             )
-            return edge_strength(segmenter, image, valid, cancelled), valid
+            strength = edge_strength(segmenter, image, valid, cancelled)
+            process.give_memory_back()  # else gaps between large arrays add up tile by tile
+            return strength, valid
 
         drafts = opened.enter_context(output.Drafts())
         found = _write(request, drafts, _strips(grid, tiles, window, of_tile), window, raster, resolution)

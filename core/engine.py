@@ -169,12 +169,18 @@ class Engine:
 
     def _segmenter(self, job: str, request: protocol.DetectRequest | protocol.EdgesRequest) -> Any:
         """The network of a request, kept from one job to the next; only one is kept."""
+        from .models import weights_file
         from .sam import Segmenter
 
-        key = (request.model, request.checkpoint, request.device)
+        asked = (request.model, request.checkpoint, request.device)
+        # before it is read: a file that is replaced meanwhile is another one to the next job
+        status = weights_file(request.model, request.checkpoint).stat()
+        key = (*asked, status.st_size, status.st_mtime_ns)
         if key not in self._segmenters:
             self.send("progress", job=job, fraction=0.0, message="loading the model")
-            self._segmenters = {key: Segmenter.load(*key)}
+            self._segmenters.clear()  # first: the two together may be more than there is memory for
+            process.give_memory_back()
+            self._segmenters[key] = Segmenter.load(*asked)
         return self._segmenters[key]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import geopandas as gpd
@@ -187,13 +188,21 @@ def working_resolution(example: Example, query: Raster, target: Target, asked: f
     return asked
 
 
-def cut_crops(example: Example, resolution: float, stretch: Stretch | None) -> list[Crop]:
-    """Cut a square crop around each positive polygon, all of one size, at the working resolution."""
+def cut_crops(
+    example: Example,
+    resolution: float,
+    stretch: Stretch | None,
+    side_of: Callable[[float], int] = crop_side,
+) -> list[Crop]:
+    """Cut a square crop around each positive polygon, all of one size, at the working resolution.
+
+    ``side_of`` gives the crops' side for the longest of the polygons' sides, both in canvas pixels.
+    """
     raster = example.raster
     work_from_px = ~raster.px_from_work(resolution)
     polygons_work = [affine_transform(p, work_from_px.to_shapely()) for p in example.polygons_px]
     longest = max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in (p.bounds for p in polygons_work))
-    side = crop_side(longest)
+    side = side_of(longest)
     crops = []
     for polygon in polygons_work:
         x0, y0, x1, y1 = polygon.bounds

@@ -41,13 +41,15 @@ def _list(options: argparse.Namespace) -> None:
     from .models import CATALOGUE, EMBEDDED, models_folder
     from .verified_file import in_words
 
+    # first, so that nothing is listed where the folder can't be read
+    here = {name: model.here for name, model in CATALOGUE.items()}
     if options.json:
         print(json.dumps([model.describe() for model in CATALOGUE.values()]))
         return
     for name, model in CATALOGUE.items():
         if name == EMBEDDED.name:
             where = "here (shipped, default)"
-        elif model.here:
+        elif here[name]:
             where = "here"
         else:
             where = "not here" if model.confirmed else "not here; its SHA-256 is not confirmed"

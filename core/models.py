@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .download import download
 from .errors import InputError
-from .verified_file import Cancelled, Progress, copy_verified, hash_file, in_words
+from .verified_file import (
+    Cancelled,
+    Progress,
+    copy_verified,
+    hash_file,
+    hash_open,
+    in_words,
+    length_of,
+    open_file,
+)
 
 RESOURCES = Path(__file__).resolve().parent.parent / "resources"
 FOLDER_VARIABLE = "EXEMPLAR_MODELS"
@@ -73,15 +83,23 @@ class Model:
 
     @property
     def here(self) -> bool:
-        """Whether the file is there in its full length; its hash was compared when it got there."""
-        return self.file.is_file() and (self.shipped is not None or self.file.stat().st_size == self.size)
+        """Whether the file is there in its full length; its content is compared where it is loaded."""
+        length = length_of(self.file)
+        return length is not None and (self.shipped is not None or length == self.size)
 
     def describe(self) -> dict[str, Any]:
-        """The entry as plain objects, for the protocol and for ``models list --json``."""
+        """The entry as plain objects, for the protocol and for ``models list --json``.
+
+        Where the models' folder can't be told or read, nothing is here: the engine greets all the
+        same, and who wants a model is told why.
+        """
         names = ("name", "title", "size", "sha256", "licence", "memory", "suits", "address", "sources")
         told = {name: getattr(self, name) for name in names}
-        told["sources"] = list(self.sources)
-        return told | {"confirmed": self.confirmed, "file": str(self.file), "here": self.here}
+        told |= {"sources": list(self.sources), "confirmed": self.confirmed, "file": "", "here": False}
+        with contextlib.suppress(InputError):
+            told["file"] = str(self.file)
+            told["here"] = self.here
+        return told
 
 
 EMBEDDED = Model(
@@ -162,20 +180,32 @@ CATALOGUE = {
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
-    """The folder for what can be fetched or computed again, by the platform's custom."""
-    home = Path.home()
+    """The folder for what can be fetched or computed again, by the platform's custom.
+
+    ``RuntimeError``, as of ``Path.home``, where that is in the user's home and nobody's is known.
+    """
     if platform == "win32":
-        return Path(environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "exemplar" / "cache"
+        named = environ.get("LOCALAPPDATA")
+        return (Path(named) if named else Path.home() / "AppData" / "Local") / "exemplar" / "cache"
     if platform == "darwin":
-        return home / "Library" / "Caches" / "exemplar"
+        return Path.home() / "Library" / "Caches" / "exemplar"
     named = Path(environ.get("XDG_CACHE_HOME", ""))
-    return (named if named.is_absolute() else home / ".cache") / "exemplar"
+    return (named if named.is_absolute() else Path.home() / ".cache") / "exemplar"
 
 
 def models_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where downloaded and imported weights lie: ``EXEMPLAR_MODELS``, or ``models`` in the cache folder."""
+    """Where downloaded and imported weights lie: ``EXEMPLAR_MODELS``, or ``models`` in the cache folder.
+
+    ``InputError`` where that is in a home that is not known.
+    """
     named = environ.get(FOLDER_VARIABLE)
-    return Path(named).expanduser().absolute() if named else cache_folder(environ) / "models"
+    try:
+        return Path(named).expanduser().absolute() if named else cache_folder(environ) / "models"
+    except (RuntimeError, OSError) as error:  # OSError: from a folder that is gone, to which it is relative
+        which = f"{FOLDER_VARIABLE} is {named!r}, which" if named else "The models' folder"
+        raise InputError(
+            f"{which} can't be found on this computer. Give a folder's full path in {FOLDER_VARIABLE}."
+        ) from error
 
 
 def find_model(name: str) -> Model:
@@ -186,14 +216,17 @@ def find_model(name: str) -> Model:
 
 
 def weights_file(name: str, checkpoint: str | None) -> Path:
-    """The file to load for a model: the user's checkpoint, the shipped file, or the one in the folder."""
+    """The file to load for a model: the user's checkpoint, the shipped file, or the one in the folder.
+
+    Only the length of a published file is looked at here, its content by :func:`open_weights`.
+    """
     model = find_model(name)
     path = Path(checkpoint) if checkpoint else model.file
-    if path.is_file():
-        if checkpoint or model.here:
+    if (length := length_of(path)) is not None:
+        if checkpoint or model.shipped or length == model.size:
             return path
         raise InputError(
-            f"{path} is not whole ({path.stat().st_size:,} of {model.size:,} bytes). "
+            f"{path} is not whole ({length:,} of {model.size:,} bytes). "
             f"Remove it and download the model again (models download {name})."
         )
     if checkpoint or model.shipped:
@@ -202,6 +235,31 @@ def weights_file(name: str, checkpoint: str | None) -> Path:
         f"The weights of the model {name!r} are not on this computer. Download them ({in_words(model.size)}: "
         f"models download {name}, in QGIS the button in the dock), or give their file with --checkpoint."
     )
+
+
+@contextlib.contextmanager
+def open_weights(name: str, checkpoint: str | None) -> Iterator[tuple[Path, BinaryIO, str]]:
+    """A model's weights, open: their path, the file at its beginning and the SHA-256 of its content.
+
+    What is read from the file is what was hashed, whatever takes its name meanwhile.
+    A checkpoint may hold anything; without one the content has to be the catalogue's.
+
+    Raises
+    ------
+    InputError
+        Where there are no weights, or others than the published ones.
+    """
+    model, path = find_model(name), weights_file(name, checkpoint)
+    if not (checkpoint or model.confirmed):  # whose hash the user trusted then is not remembered
+        raise InputError(
+            f"The SHA-256 of {name!r} could not be confirmed from two sources, so its name alone is not "
+            f"enough. If you trust {path}, give it with --checkpoint."
+        )
+    with open_file(path) as file:
+        sha256 = hash_open(file, path)
+        if not checkpoint and sha256 != model.sha256:
+            raise _another(model, path, sha256)
+        yield path, file, sha256
 
 
 def download_model(
@@ -241,9 +299,9 @@ def import_model(
     """Copy the published file, which the user has, to its place; any other file is refused."""
     model, sha256 = _to_bring(name, trusted_sha256)
     source = Path(file)
-    if not source.is_file():
+    if (size := length_of(source)) is None:
         raise InputError(f"There is no file {source}. Check its path.")
-    if (size := source.stat().st_size) != model.size:
+    if size != model.size:
         raise InputError(
             f"{source} has {size:,} bytes and the published file of {name!r} {model.size:,}: it is not that "
             "file or not whole. Give weights of your own with --checkpoint."
@@ -264,9 +322,18 @@ def verify_model(
     path = weights_file(name, None)
     found = hash_file(path, progress=progress, cancelled=cancelled)
     if found != _expected(model, trusted_sha256):
-        again = "Install Exemplar again." if model.shipped else f"Remove it and run models download {name}."
-        raise InputError(f"{path} is damaged or another file: its SHA-256 is {found}. {again}")
+        raise _another(model, path, found)
     return path
+
+
+def _another(model: Model, path: Path, found: str) -> InputError:
+    again = "Install Exemplar again"
+    if not model.shipped:
+        again = f"Remove it and fetch it again (models download {model.name}) or import the published file"
+    return InputError(
+        f"{path} is damaged or another file: its SHA-256 is {found}. {again}; weights of your own are "
+        "given with --checkpoint."
+    )
 
 
 def _to_bring(name: str, trusted_sha256: str | None) -> tuple[Model, str]:

@@ -18,15 +18,16 @@ from affine import Affine
 from rasterio.features import rasterize
 from shapely.affinity import affine_transform
 
-from . import candidates, output, process, rectangles, regularize, vectorize
+from . import apart, candidates, output, process, rectangles, regularize, vectorize
 from .cache import Cache
+from .canvas import crop_side
 from .errors import CancelledError, InputError
 from .example import Example, cut_crops, read_example, working_resolution
 from .extent import asked_extent
 from .grid import Grid, Tile
 from .models import CATALOGUE
 from .prompts import strategy_named
-from .protocol import DetectRequest
+from .protocol import ENCODINGS, DetectRequest
 from .raster import Raster
 from .sam import Segmenter
 from .targets import Target, target_named
@@ -106,7 +107,9 @@ def detect(
         extent = asked_extent(request.extent, query)
         resolution = working_resolution(example, query, target, request.resolution)
         same_kind = example.raster.dtype == query.dtype
-        crops = cut_crops(example, resolution, query.stretch if same_kind else None)
+        is_apart = request.encode == "apart"
+        side_of = (lambda longest: apart.coarse(crop_side(longest))) if is_apart else crop_side
+        crops = cut_crops(example, resolution, query.stretch if same_kind else None, side_of)
         if segmenter is None:
             progress(0.0, "loading the model")
             segmenter = Segmenter.load(request.model, request.checkpoint, request.device)
@@ -121,9 +124,10 @@ def detect(
             smooth_px=target.smooth_px,
             cache=cache,
             cancelled=cancelled,
+            apart=is_apart,
         )
         job = _Job(request, query, example, resolution, target, setting)
-        grid = Grid(*query.size_work(resolution), crops[0].image.shape[0], example.longer_side_m / resolution)
+        grid = _grid(job, query)
         extent_work = affine_transform(extent, (~query.map_from_work(resolution)).to_shapely())
         objects, tiles = _search(job, grid, extent_work, progress)
         found = _detections(job, objects, extent)
@@ -143,6 +147,10 @@ def _check(request: DetectRequest) -> None:
         output.check_writable(request.candidates)
     if request.mask:
         output.check_writable(request.mask, (".tif", ".tiff"))
+    if request.encode not in ENCODINGS:
+        raise InputError(
+            f"There is no way to encode called {request.encode!r}. Choose one of: {', '.join(ENCODINGS)}."
+        )
     if request.runs < 1:
         raise InputError("The number of runs must be at least 1.")
     if request.seed < 0:
@@ -155,6 +163,15 @@ def _open_example(request: DetectRequest, query: Raster, opened: ExitStack) -> E
     if request.example_raster is None:
         return read_example(request.example, query)
     return read_example(request.example, opened.enter_context(Raster(request.example_raster, request.bands)))
+
+
+def _grid(job: _Job, raster: Raster) -> Grid:
+    """The raster's tiles; with ``apart`` the same ones for examples of about the same size."""
+    longer = job.example.longer_side_m / job.resolution
+    column = job.setting.crops[0].image.shape[0]
+    return Grid(
+        *raster.size_work(job.resolution), column, apart.coarse(longer) if job.setting.apart else longer
+    )
 
 
 def _search(
@@ -202,8 +219,7 @@ def _least_score(job: _Job) -> float:
         return MIN_SCORE
     raster = job.example.raster
     there = dataclasses.replace(job, query=raster)
-    size_work = raster.size_work(job.resolution)
-    own = Grid(*size_work, job.setting.crops[0].image.shape[0], job.example.longer_side_m / job.resolution)
+    own = _grid(job, raster)
     tiles = list(own.tiles())
     cells = shapely.STRtree([shapely.box(*tile.cell_work) for tile in tiles])
     work_from_px = (~raster.px_from_work(job.resolution)).to_shapely()

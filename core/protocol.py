@@ -45,6 +45,7 @@ import json
 from typing import Any
 
 PROTOCOL = 1
+ENCODINGS = ("together", "apart")  # of example and query
 ROLES = ("positive", "negative")  # of example polygons, in their column ``role``
 
 
@@ -95,6 +96,9 @@ class DetectRequest(_Request):
         One-based band numbers, three or one; default: the first three, or the first.
     resolution : float, optional
         Working resolution in metres per canvas pixel; default: from the example's size.
+    encode : str
+        ``together`` on one canvas, or example and query ``apart``, so that another
+        example of about the same size at the same resolution finds the query encoded.
     runs : int
         How many prompt sets are decoded per tile.
     seed : int
@@ -122,6 +126,7 @@ class DetectRequest(_Request):
     checkpoint: str | None = None
     bands: list[int] | None = None
     resolution: float | None = None
+    encode: str = "together"
     runs: int = 64
     seed: int = 0
     min_score: float | None = None

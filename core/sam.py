@@ -1,4 +1,4 @@
-"""SAM on a canvas: load weights safely, encode once, decode many prompt sets.
+"""SAM on a canvas: load weights, encode once, decode many prompt sets.
 
 The network is built from segment-anything's own modules. Coordinates given to
 it here are continuous canvas pixels (the first pixel spans 0 to 1).
@@ -7,26 +7,24 @@ it here are continuous canvas pixels (the first pixel spans 0 to 1).
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load as load_safetensors
 from segment_anything.modeling import Sam
 
 from . import mobile_sam, models
 from .attention import LeanImageEncoder
-from .best_masks import BestMasks, Keep
+from .best_masks import BestMasks, Keep, undrawn
 from .boxes import boxes_at
 from .canvas import SIDE
-from .decoder import Decoder, ImageSide, Read
+from .decoder import Decoder, ImageSide, Part, Read
 from .embedded import BoxHead, ConvEncoder, SemanticHead, build_embedded, take_heads
 from .errors import CancelledError, InputError
 from .folding import settle
 from .heads import build_heads
+from .weights import read_state_dict
 
 LOGIT_STRIDE = 4  # canvas pixels per pixel of SAM's low-resolution masks
 CELL = 16  # canvas pixels per embedding cell
@@ -114,25 +112,6 @@ def build_vit(name: str) -> Sam:
     ).eval()
 
 
-def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """Read weights without running code from the file, and without keeping it open."""
-    wrong = InputError(f"{path} holds no weights that can be read safely. Choose a SAM checkpoint.")
-    try:
-        if path.suffix == ".safetensors":
-            state = load_safetensors(path.read_bytes())
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the sentence below says all that the user needs
-                state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror or error}.") from error
-    except Exception as error:  # damaged files make torch fail in many ways
-        raise wrong from error
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise wrong
-    return {key: value.float() for key, value in state.items()}
-
-
 def choose_device(device: str) -> torch.device:
     """Turn ``auto`` into the best device there is; refuse one that is not there."""
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -199,11 +178,13 @@ class Segmenter:
 
     @classmethod
     def load(cls, name: str, checkpoint: str | None = None, device: str = "auto") -> Segmenter:
-        """Load a model of the catalogue; a file of another network raises ``InputError``."""
-        path = models.weights_file(name, checkpoint)
-        status = path.stat()  # before it is read: a file that is replaced meanwhile has another identity
-        identity = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
-        state, heads = read_state_dict(path), (None, None)
+        """Load a model of the catalogue.
+
+        A file of another network raises ``InputError``, and so does one whose content is
+        not the catalogue's, unless it is given as a checkpoint.
+        """
+        with models.open_weights(name, checkpoint) as (path, file, sha256):
+            state, heads = read_state_dict(path, file), (None, None)
         if name == mobile_sam.NAME:
             sam, state = mobile_sam.build_mobile_sam(), mobile_sam.from_published(state)
         else:
@@ -224,7 +205,7 @@ class Segmenter:
             choose_device(device),
             semantic_head=semantic_head,
             box_head=box_head,
-            identity=identity,
+            identity=sha256,
         )
 
     @torch.inference_mode()
@@ -302,6 +283,7 @@ class Segmenter:
         CancelledError
         """
         side, part = self._prepared(embedding), _cells(part_canvas)
+        seen_part = _cells(keep.seen_canvas) if keep and keep.judge else None
         logits, iou_pred, best = [], [], BestMasks(keep) if keep else None
         for start in range(0, len(points_canvas), self._batch):
             if cancelled():
@@ -320,10 +302,9 @@ class Segmenter:
                 logits.append(self._drawn(read, part))
                 iou_pred.append(_array(read.iou_pred))
             else:
-                seen = self._drawn(read, _cells(keep.seen_canvas)) if keep.judge else None
-                best.add(start, read, seen)
+                best.add(start, read, self._drawn(read, seen_part) if seen_part else None)
         if best is not None:
-            return self._draw_best(best, part, cancelled)
+            return self._draw_best(best, part, seen_part, cancelled)
         return Decoded(np.concatenate(logits), np.concatenate(iou_pred))
 
     def click(
@@ -348,13 +329,14 @@ class Segmenter:
         return _array(self._decoder.draw(read.cells, read.kernels, part))
 
     def _draw_best(
-        self, best: BestMasks, part: tuple[slice, slice], cancelled: Callable[[], bool]
+        self, best: BestMasks, part: Part, seen_part: Part | None, cancelled: Callable[[], bool]
     ) -> Decoded:
-        logits = []
+        logits, rest = [], undrawn(part, seen_part)
         for number, one in enumerate(best.kept):
             if number % self._batch == 0 and cancelled():
                 raise CancelledError
-            logits.append(_array(self._decoder.draw(one.cells, one.kernel, part)))
+            drawn = _array(self._decoder.draw(one.cells, one.kernel, rest or part))
+            logits.append(np.concatenate([one.seen[None, None], drawn], axis=-1) if rest else drawn)
         shape = (1, *((along.stop - along.start) * CELL // LOGIT_STRIDE for along in part))
         return Decoded(
             np.concatenate([np.zeros((0, *shape), np.float32), *logits]),

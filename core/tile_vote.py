@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from . import borders, candidates, instances
+from .apart import side_by_side
 from .cache import Cache, digest
 from .candidates import Vote
 from .canvas import Canvas, Crop, stitch
@@ -48,6 +49,10 @@ class Setting:
         Default: nothing is kept.
     cancelled : callable
         Asked between two batches.
+    apart : bool
+        Encode example and query each alone (``core.apart``).
+    column_embedding : dict
+        With ``apart``, what the example's column was encoded to, by its bytes: one for all tiles.
     """
 
     segmenter: Segmenter
@@ -60,6 +65,8 @@ class Setting:
     smooth_px: int
     cache: Cache | None = None
     cancelled: Callable[[], bool] = lambda: False
+    apart: bool = False
+    column_embedding: dict[bytes, Embedding] = dataclasses.field(default_factory=dict)
 
 
 def vote_on(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tuple[int, int]) -> Vote:
@@ -85,7 +92,7 @@ def vote_on(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tuple
         "vote",
         setting.segmenter.identity,
         *(setting.example_px, setting.strategy.name, setting.runs, setting.seed),
-        *(setting.showings, setting.smooth_px, *place),
+        *(setting.showings, setting.smooth_px, setting.apart, *place),
         *(*crops, image, valid),
     )
     if (stored := setting.cache.get(key)) is not None:
@@ -110,7 +117,7 @@ def _computed(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tup
         canvas = stitch(setting.crops, image[mirroring], valid[mirroring])
         runs = len(range(number, voting, len(mirrorings)))  # shared as evenly as can be
         prompts = setting.strategy.place(canvas, runs, rng)
-        embedding = _encode(setting, canvas.image)
+        embedding = _encode(setting, canvas)
         decoded = setting.segmenter.decode(
             embedding,
             prompts.points_canvas,
@@ -128,7 +135,18 @@ def _computed(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tup
     return dataclasses.replace(vote, border=None, reach=None)  # they have done their work
 
 
-def _encode(setting: Setting, image_canvas: np.ndarray) -> Embedding:
+def _encode(setting: Setting, canvas: Canvas) -> Embedding:
+    if not setting.apart:
+        return _embedding(setting, canvas.image)
+    column, query = (np.ascontiguousarray(part) for part in np.split(canvas.image, [canvas.column], axis=1))
+    known, key = setting.column_embedding, column.tobytes()
+    if key not in known:
+        known.clear()
+        known[key] = _embedding(setting, column)
+    return side_by_side(known[key], _embedding(setting, query), canvas.column)
+
+
+def _embedding(setting: Setting, image_canvas: np.ndarray) -> Embedding:
     segmenter = setting.segmenter
     if not _remembers(setting):
         return segmenter.encode(image_canvas)

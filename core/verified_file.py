@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +25,9 @@ except ImportError:  # Windows
 
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 ADVICE = "Free some space there, or name another folder with EXEMPLAR_MODELS."
+DRAFT = ".exemplar-"  # what the name of a copy begins with while it is being made
+ABANDONED_S = 86_400.0  # a draft that nobody has written to for so long is of a process that was killed
+ATTEMPTS = 10  # to open a part that another program lets go just then
 _CLAIM = 1 << 40  # the byte that Windows locks: beyond the file, so that its bytes stay readable
 
 Progress = Callable[[float, str], None]
@@ -35,6 +41,25 @@ def in_words(size: int) -> str:
     return f"{size / 1e6:.0f} MB" if size < 1_000_000_000 else f"{size / 1e9:.2f} GB"
 
 
+def length_of(path: Path) -> int | None:
+    """A file's length in bytes; None where there is no file, ``InputError`` where that can't be told."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no system takes such a name
+        return None
+    except OSError as error:  # a name that is too long, a folder that is another user's
+        raise _not_read(path, error) from error
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A file, open for reading; ``InputError`` where that can't be."""
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise _not_read(path, error) from error
+
+
 def hash_file(
     path: Path,
     *,
@@ -42,11 +67,24 @@ def hash_file(
     cancelled: Cancelled = lambda: False,
 ) -> str:
     """The SHA-256 of a file; ``InputError`` where it can't be read."""
+    with open_file(path) as file:
+        return hash_open(file, path, progress=progress, cancelled=cancelled)
+
+
+def hash_open(
+    file: BinaryIO,
+    path: Path,
+    *,
+    progress: Progress = lambda fraction, message: None,
+    cancelled: Cancelled = lambda: False,
+) -> str:
+    """As :func:`hash_file`, of a file that is open; it is left at its beginning."""
     try:
-        with path.open("rb") as file:
-            return _hash(file, os.fstat(file.fileno()).st_size, progress, cancelled).hexdigest()
+        found = _hash(file, os.fstat(file.fileno()).st_size, progress, cancelled).hexdigest()
+        file.seek(0)
     except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror or error}.") from error
+        raise _not_read(path, error) from error
+    return found
 
 
 def copy_verified(
@@ -67,14 +105,12 @@ def copy_verified(
     """
     draft = None
     try:
-        original = source.open("rb")
-    except OSError as error:
-        raise InputError(f"{source} can't be read: {error.strerror or error}.") from error
-    try:
-        with original as file:
+        with open_file(source) as file:
             size = os.fstat(file.fileno()).st_size
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".exemplar-", delete=False) as copy:
+            _sweep(path.parent)
+            _check_space(path.parent, size)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=DRAFT, delete=False) as copy:
                 draft = Path(copy.name)
                 found = _hash(file, size, progress, cancelled, copy).hexdigest()
                 copy.flush()
@@ -90,7 +126,8 @@ def copy_verified(
         raise _not_written(path, error) from error
     finally:
         if draft is not None:
-            draft.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # in its place by now, or swept on a later day
+                draft.unlink()
 
 
 class PartFile:
@@ -113,12 +150,10 @@ class PartFile:
         self.length = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
-            descriptor = os.open(self._part, flags, 0o644)
+            descriptor = _open_claimed(self._part)
         except OSError as error:
             raise _not_written(path, error) from error
-        if not _claim(descriptor):
-            os.close(descriptor)
+        if descriptor is None:
             raise InputError(f"{path.name} is being downloaded by another program. Wait for it to end.")
         self._file = os.fdopen(descriptor, "r+b", buffering=0)  # so that only `write` meets a full disk
 
@@ -126,9 +161,24 @@ class PartFile:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._file.closed:  # it is in its place; a part that is there now is another program's
+            return
+        with contextlib.suppress(OSError):  # what can't be removed is taken up by the next attempt
+            empty = os.fstat(self._file.fileno()).st_size == 0
+            self._release_and(self._part.unlink if empty else lambda: None)
         self._file.close()
-        if self._part.exists() and self._part.stat().st_size == 0:
-            self._part.unlink(missing_ok=True)
+
+    def _release_and(self, move: Callable[[], object]) -> None:
+        """Let the part go after its name was moved or removed.
+
+        In that order, so that no other program gets hold of it in between;
+        Windows, where an open file keeps its name, wants the other order, and
+        there others can't open what is being removed.
+        """
+        if fcntl is None:
+            self._file.close()
+        move()
+        self._file.close()
 
     @property
     def sha256(self) -> str:
@@ -136,24 +186,25 @@ class PartFile:
 
     def take_up(self, size: int, progress: Progress, cancelled: Cancelled) -> None:
         """Go on from what is there; more than the whole file is no beginning of it."""
-        there = os.fstat(self._file.fileno()).st_size
+        try:
+            there = os.fstat(self._file.fileno()).st_size
+            if 0 < there <= size:
+                self._hash = _hash(self._file, there, progress, cancelled)
+                self.length = there
+        except OSError as error:
+            raise _not_read(self._part, error) from error
         if there > size:
             self.restart()
-        elif there:
-            self._hash = _hash(self._file, there, progress, cancelled)
-            self.length = there
 
     def check_space(self, size: int) -> None:
-        free, needed = shutil.disk_usage(self._path.parent).free, size - self.length
-        if free < needed:
-            raise InputError(
-                f"The disk of {self._path.parent} has {in_words(free)} left, and {in_words(needed)} are "
-                f"needed. {ADVICE}"
-            )
+        _check_space(self._path.parent, size - self.length)
 
     def restart(self) -> None:
-        self._file.seek(0)
-        self._file.truncate()
+        try:
+            self._file.seek(0)
+            self._file.truncate()
+        except OSError as error:
+            raise _not_written(self._path, error) from error
         self._hash = hashlib.sha256()
         self.length = 0
 
@@ -175,8 +226,7 @@ class PartFile:
     def put_in_place(self) -> None:
         try:
             os.fsync(self._file.fileno())
-            self._file.close()
-            self._part.replace(self._path)
+            self._release_and(lambda: self._part.replace(self._path))
         except OSError as error:
             raise _not_written(self._path, error) from error
 
@@ -198,6 +248,48 @@ def _hash(
     return found
 
 
+def _sweep(folder: Path) -> None:
+    """Remove the drafts of copies that were killed; what is not ours to remove stays."""
+    old = time.time() - ABANDONED_S
+    with contextlib.suppress(OSError):
+        for draft in folder.glob(DRAFT + "*"):
+            with contextlib.suppress(OSError):
+                if draft.stat().st_mtime < old:
+                    draft.unlink()
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise _not_read(folder, error) from error
+    if free < needed:
+        raise InputError(
+            f"The disk of {folder} has {in_words(free)} left, and {in_words(needed)} are needed. {ADVICE}"
+        )
+
+
+def _open_claimed(part: Path) -> int | None:
+    """Open a part, or make it, for this process alone; None if another one has it."""
+    for _ in range(ATTEMPTS):
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+        if not _claim(descriptor):
+            os.close(descriptor)
+            return None
+        if fcntl is None or _has_name(descriptor, part):
+            return descriptor
+        os.close(descriptor)  # who had it before us has just put it in its place, or removed it
+    return None
+
+
+def _has_name(descriptor: int, path: Path) -> bool:
+    """Whether an open file is the one that has this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def _claim(descriptor: int) -> bool:
     """Take hold of an open file for this process; False if another one has it."""
     try:
@@ -212,6 +304,10 @@ def _claim(descriptor: int) -> bool:
     except OSError:  # a network disk that knows no locks: the hash still decides
         return True
     return True
+
+
+def _not_read(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path} can't be read: {error.strerror or error}. Check its path and your rights.")
 
 
 def _not_written(path: Path, error: OSError) -> InputError:

@@ -114,6 +114,8 @@ class ModelsPanel(QgsCollapsibleGroupBoxBasic):
         entry = self._entry()
         if not entry or entry.get("here", True):
             return ""
+        if not entry.get("confirmed", True):
+            return self.tr("This model can't be fetched here; choose another one.")
         if self._coming == entry["name"]:
             return self.tr("The model is on its way; run when it has come, or choose another one.")
         return self.tr("First download the model, or choose another one.")
@@ -223,6 +225,8 @@ class ModelsPanel(QgsCollapsibleGroupBoxBasic):
         ]
         if entry.get("here", True):
             parts.append(self.tr("on this computer"))
+        elif not entry.get("confirmed", True):
+            parts.append(self.tr("not offered here, since independent sources do not confirm its SHA-256"))
         else:
             host = urlsplit(entry.get("address", "")).hostname or ""
             parts.append(self.tr("not on this computer yet; published at {host}").format(host=host))
@@ -247,7 +251,7 @@ class ModelsPanel(QgsCollapsibleGroupBoxBasic):
             )
         )
         for button in (self.download_button, self.import_button):
-            button.setVisible(not here)
+            button.setVisible(not here and entry.get("confirmed", True))
             button.setEnabled(idle)
         self.bar.setVisible(not idle)
         self.cancel_button.setVisible(not idle)

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import time
 
 import numpy as np
@@ -86,6 +87,17 @@ def test_a_job_of_more_than_there_is_room_for_finds_its_first_part_again(folder)
     cache.begin_job()  # another job's entries take the place of the older ones
     cache.put("new", arrays(1))
     assert cache.get("new") is not None
+
+
+def test_what_another_process_writes_is_counted_in_time(folder, monkeypatch):
+    one, other = (Cache(folder, limit=30_000, in_memory=0) for _ in range(2))
+    for number in range(5):
+        one.put(f"{number}", arrays(number))
+        other.put(f"{number} other", arrays(number))
+    assert on_disk(folder) > 30_000  # neither wrote as much
+    monkeypatch.setattr(cache_module, "COUNT_AGAIN_S", 0.0)  # the time has passed
+    one.put("next", arrays(1))
+    assert on_disk(folder) <= 30_000 and one.get("next") is not None
 
 
 def test_a_file_that_cannot_be_removed_does_not_stop_the_others_from_going(folder, monkeypatch):
@@ -189,6 +201,41 @@ def test_keys_differ_as_soon_as_anything_does():
     keys += [digest("embedding", pixels), digest("vote", pixels, 1), digest("vote", 1, pixels)]
     assert len(set(keys)) == len(keys)
     assert digest("vote", pixels[:, ::2]) == digest("vote", pixels[:, ::2].copy())
+
+
+@pytest.fixture
+def copied_code(tmp_path, monkeypatch):
+    """The package's text, where it can be changed; gives its folder."""
+    shutil.copytree(
+        pathlib.Path(cache_module.__file__).parent, tmp_path / "core", ignore=shutil.ignore_patterns("__*__*")
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(cache_module, "__file__", str(tmp_path / "core" / "cache.py"))
+        cache_module.code_digest.cache_clear()
+        yield tmp_path / "core"
+    cache_module.code_digest.cache_clear()
+
+
+def key_now():
+    cache_module.code_digest.cache_clear()
+    return digest("vote", 1)
+
+
+@pytest.mark.parametrize("name", ["tile_vote.py", "sam.py", "new_step.py"])
+def test_another_text_of_the_code_gives_other_keys(copied_code, name):
+    before = key_now()
+    assert key_now() == before
+    with (copied_code / name).open("a") as file:
+        file.write("# changed\n")
+    assert digest("vote", 1) == before  # the code that runs was loaded before
+    assert key_now() != before
+
+
+@pytest.mark.parametrize("library", ["torch", "segment-anything", "timm", "numpy", "scipy"])
+def test_other_versions_of_the_libraries_give_other_keys(copied_code, monkeypatch, library):
+    before, version = key_now(), cache_module.version
+    monkeypatch.setattr(cache_module, "version", lambda name: version(name) + ".post1" * (name == library))
+    assert key_now() != before
 
 
 def test_the_environment_names_folder_and_limit(tmp_path):

@@ -1,5 +1,6 @@
 """The engine as QGIS starts it: a process of its own that talks in JSON lines and never hangs."""
 
+import io
 import json
 import os
 import queue
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import geopandas as gpd
@@ -17,6 +19,7 @@ import shapely
 from affine import Affine
 
 from core import __version__, protocol
+from core import engine as engine_module
 from core.models import CATALOGUE
 from core.prompts import STRATEGIES
 from core.targets import TARGETS
@@ -203,6 +206,74 @@ def test_a_job_cancelled_while_it_waits_is_not_begun(engine, files):
     assert engine.next("cancelled", "result", "error")[0] == {"type": "cancelled", "job": "one"}
     assert engine.next("cancelled", "result", "error")[0] == {"type": "cancelled", "job": "two"}
     assert not output.exists()
+
+
+# The network that is kept, of an engine in this process
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """What is loaded, in order: the request's model, and how many networks were held at that moment."""
+    from core.sam import Segmenter
+
+    load, alive, seen = Segmenter.load, [], []
+
+    def counting(name, checkpoint=None, device="auto"):
+        seen.append((name, Path(checkpoint).name, sum(network() is not None for network in alive)))
+        loaded = load(name, checkpoint, device)
+        alive.append(weakref.ref(loaded.sam))
+        return loaded
+
+    monkeypatch.setattr(Segmenter, "load", counting)
+    return seen
+
+
+@pytest.fixture
+def run_here(files, tmp_path):
+    """Run a detection in this process and, once, wait for its result."""
+    replies = io.BytesIO()
+    here = engine_module.Engine(replies)
+
+    def run(checkpoint, **fields):
+        request = files[1] | {"output": str(tmp_path / "found.gpkg"), "checkpoint": str(checkpoint)} | fields
+        here.run_job({"type": "detect", "job": "j", "request": request})
+        message = protocol.decode(replies.getvalue().splitlines(keepends=True)[-1])
+        assert message["type"] == "result", message
+
+    return run
+
+
+def test_a_second_job_with_the_same_model_does_not_load_it_again(run_here, loads, embedded_checkpoint):
+    run_here(embedded_checkpoint)
+    run_here(embedded_checkpoint, runs=1, strategy="random-points")
+    assert len(loads) == 1
+
+
+def test_a_replaced_checkpoint_is_loaded_anew(run_here, loads, embedded_checkpoint, tmp_path):
+    mine = tmp_path / "mine.safetensors"
+    mine.write_bytes(embedded_checkpoint.read_bytes())
+    run_here(mine)
+    changed = bytearray(mine.read_bytes())
+    changed[-4:] = bytes(4)  # as long as before, so that only its time tells
+    mine.write_bytes(changed)
+    os.utime(mine, ns=(0, mine.stat().st_mtime_ns + 1_000_000))
+    run_here(mine)
+    run_here(mine)
+    assert len(loads) == 2
+
+
+def test_the_last_network_is_let_go_before_the_next_is_loaded(
+    run_here, loads, embedded_checkpoint, tmp_path, monkeypatch
+):
+    given_back = []
+    monkeypatch.setattr(engine_module.process, "give_memory_back", lambda: given_back.append(len(loads)))
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(embedded_checkpoint.read_bytes())
+    run_here(embedded_checkpoint)
+    given_back.clear()
+    run_here(other)
+    assert loads == [("embedded", embedded_checkpoint.name, 0), ("embedded", other.name, 0)]
+    assert given_back[0] == 1  # before the second was loaded
 
 
 # Processes of their own

@@ -1,13 +1,16 @@
 """Batch norms in the convolutions before them: the same answers without the norms."""
 
+import copy
+
 import pytest
 import timm
 import torch
 from torch import nn
 
 from core.embedded import ConvEncoder
-from core.folding import fold_norms
-from core.mobile_sam import build_mobile_sam
+from core.folding import fold_norms, settle
+from core.mobile_sam import TinyVitEncoder, build_mobile_sam
+from core.sam import Segmenter
 
 
 def with_history(network):
@@ -59,3 +62,32 @@ def test_no_norm_is_left_in_mobile_sam():
     network = build_mobile_sam().image_encoder
     fold_norms(network)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+def test_a_loaded_network_cannot_learn_any_more(embedded_checkpoint):
+    network = Segmenter.load("embedded", embedded_checkpoint, "cpu").sam
+    parameters = dict(network.named_parameters())
+    assert any(name.startswith("mask_decoder.") for name in parameters)
+    assert [name for name, parameter in parameters.items() if parameter.requires_grad] == []
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.image_encoder.modules())
+
+
+def test_a_settled_tiny_vit_answers_the_same():
+    """Torch computes its attention in another way then, since its relative positions can't learn any more."""
+    torch.manual_seed(0)
+    network = nn.Module()
+    network.image_encoder = with_history(TinyVitEncoder())
+    with torch.no_grad():  # attention that is far from even
+        for name, parameter in network.named_parameters():
+            if name.endswith("attention_biases"):
+                parameter.normal_()
+            elif name.endswith("qkv.weight"):
+                parameter.normal_(std=2 * parameter.shape[1] ** -0.5)
+    learning = copy.deepcopy(network).image_encoder
+    settle(network)
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    image = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        before, after = learning(image), network.image_encoder(image)
+    assert before.std() > 0.1
+    assert (after - before).abs().max() <= 1e-4 * before.abs().max()

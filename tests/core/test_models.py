@@ -283,6 +283,8 @@ def test_a_malicious_checkpoint_is_refused_and_does_not_run(
         )  # of the published length: what follows a pickle is not read
     else:
         words += ["--checkpoint", bomb]
+    # in the folder it is not even opened as weights
+    sentence = "damaged or another file" if where == "folder" else "no weights that can be read safely"
     done = subprocess.run(
         [sys.executable, "-m", "core", *map(str, words)],
         cwd=ROOT,
@@ -292,19 +294,65 @@ def test_a_malicious_checkpoint_is_refused_and_does_not_run(
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    assert done.stderr.count("\n") == 1 and "no weights that can be read safely" in done.stderr
+    assert done.stderr.count("\n") == 1 and sentence in done.stderr
     assert not exploded.exists() and not output.exists()
     torch.load(bomb, weights_only=False)
     assert exploded.exists()  # it would have
 
 
-def test_a_downloaded_file_is_loaded_without_a_checkpoint(embedded_checkpoint, small, folder, monkeypatch):
+def test_a_downloaded_file_is_loaded_without_a_checkpoint(embedded_checkpoint, fill):
     """What ``detect --model NAME`` and the engine do: the name alone finds the file."""
     from core.sam import Segmenter
 
-    content = embedded_checkpoint.read_bytes()
-    small(size=len(content), address="https://example.invalid/small.safetensors")
-    folder.mkdir()
-    (folder / "small.safetensors").write_bytes(content)
-    monkeypatch.setattr(models, "EMBEDDED", CATALOGUE["small"])  # its architecture
+    fill(embedded_checkpoint.read_bytes())
     assert Segmenter.load("small", device="cpu").name == "small"
+
+
+@pytest.fixture
+def fill(small, folder, monkeypatch):
+    """Put the published file of a model of the embedded architecture in its place."""
+
+    def put(content, **changes):
+        sha256 = hashlib.sha256(content).hexdigest()
+        address = "https://example.invalid/small.safetensors"
+        small(**{"size": len(content), "sha256": sha256, "address": address} | changes)
+        folder.mkdir()
+        (folder / "small.safetensors").write_bytes(content)
+        monkeypatch.setattr(models, "EMBEDDED", CATALOGUE["small"])
+        return folder / "small.safetensors"
+
+    return put
+
+
+def test_another_file_of_the_right_length_is_not_loaded(embedded_checkpoint, fill):
+    from core.sam import Segmenter
+
+    content = embedded_checkpoint.read_bytes()
+    path = fill(content)
+    published = Segmenter.load("small", device="cpu").identity
+    path.write_bytes(content[:-4] + bytes(4))
+    with pytest.raises(InputError, match=r"another file.*Remove it and fetch it again.*or import") as caught:
+        Segmenter.load("small", device="cpu")
+    assert "\n" not in str(caught.value)
+    given = Segmenter.load("small", str(path), "cpu")  # weights of the user's own may be any
+    assert given.identity != published
+
+
+def test_a_shipped_file_that_was_changed_is_not_loaded(embedded_checkpoint, monkeypatch):
+    from core.sam import Segmenter
+
+    monkeypatch.setitem(
+        CATALOGUE, "embedded", dataclasses.replace(EMBEDDED, shipped=Path(embedded_checkpoint))
+    )
+    with pytest.raises(InputError, match=r"another file.*Install Exemplar again"):
+        Segmenter.load("embedded", device="cpu")
+    assert Segmenter.load("embedded", str(embedded_checkpoint), "cpu").name == "embedded"
+
+
+def test_a_model_whose_hash_is_not_confirmed_is_loaded_as_a_checkpoint_only(embedded_checkpoint, fill):
+    from core.sam import Segmenter
+
+    path = fill(embedded_checkpoint.read_bytes(), sources=("only one",))
+    with pytest.raises(InputError, match=r"could not be confirmed.*--checkpoint"):
+        Segmenter.load("small", device="cpu")
+    Segmenter.load("small", str(path), "cpu")

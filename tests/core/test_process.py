@@ -5,9 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import shapely
+import torch
 
 from core import process
+from core.sam import Decoded, Embedding
 
 ROOT = Path(__file__).resolve().parents[2]
 ON_GLIBC = process._glibc() is not None
@@ -90,6 +94,59 @@ def test_torch_follows():
         [sys.executable, "-I", "-c", code, str(ROOT)], capture_output=True, text=True, timeout=120, env=clean
     )
     assert done.stdout.strip() == "1", done.stderr
+
+
+class AnyNetwork:
+    """Answers every prompt with the middle of the canvas; notes when it is asked to encode."""
+
+    name, knows_borders, identity = "any", False, None
+
+    def __init__(self, events):
+        self._events = events
+
+    def encode(self, image):
+        self._events.append("tile")
+        return Embedding(torch.ones(1, 1, 64, 64), image.shape[:2])
+
+    def decode(self, embedding, points_canvas, labels, **_):
+        logits = np.full((len(points_canvas), 1, 256, 256), -4, np.float32)
+        logits[..., 20:40, 20:40] = 4
+        return Decoded(logits, np.full(logits.shape[:2], 0.9, np.float32))
+
+
+@pytest.fixture
+def events(monkeypatch):
+    """The tiles that are encoded and the times that memory is given back, in order."""
+    seen = []
+    monkeypatch.setattr(process, "give_memory_back", lambda: seen.append("given back"))
+    return seen
+
+
+@pytest.fixture
+def wide_raster(make_raster):
+    """A raster of two tiles, side by side."""
+    return str(make_raster(np.random.default_rng(0).integers(40, 200, (3, 96, 1800), np.uint8)))
+
+
+def test_detect_gives_memory_back_after_every_tile(events, wide_raster, write_polygons, tmp_path):
+    from core.pipeline import detect
+    from core.protocol import DetectRequest
+
+    example = str(write_polygons([shapely.box(500_010, 5_399_970, 500_030, 5_399_990)]))
+    request = DetectRequest(
+        wide_raster, example, str(tmp_path / "found.gpkg"), strategy="random-point", runs=1, resolution=0.5
+    )
+    assert detect(request, segmenter=AnyNetwork(events)).tiles >= 2
+    assert events == ["tile", "given back"] * (len(events) // 2)
+
+
+def test_edges_give_memory_back_after_every_tile(events, wide_raster, tmp_path):
+    from core.edge_raster import find_edges
+    from core.protocol import EdgesRequest
+
+    request = EdgesRequest(wide_raster, str(tmp_path / "edges.tif"))
+    assert find_edges(request, segmenter=AnyNetwork(events)).tiles >= 2
+    assert events == ["tile", "given back"] * (len(events) // 2)
 
 
 def test_gdals_cache_stays_small_unless_the_user_says_otherwise():

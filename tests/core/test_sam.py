@@ -1,5 +1,7 @@
 """SAM on a canvas: the same figures as the published predictor, and weights read safely."""
 
+import hashlib
+import os
 import pickle
 import zipfile
 
@@ -251,9 +253,16 @@ def test_other_things_are_refused(tmp_path):
         archive.writestr("readme.txt", "no weights")
     torch.save([1, 2, 3], tmp_path / "list.pth")
     torch.save({"model": {"weight": torch.zeros(2)}}, tmp_path / "nested.pth")
-    for name in ("archive.pth", "list.pth", "nested.pth", "."):
-        with pytest.raises(InputError):
-            load("embedded", tmp_path / name)
+    torch.save({1: torch.zeros(2)}, tmp_path / "numbered.pth")
+    torch.save({"weight": torch.zeros(2, dtype=torch.complex64)}, tmp_path / "complex.pth")
+    torch.save(
+        {"weight": torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8)}, tmp_path / "quantized.pth"
+    )
+    for name in ("archive", "list", "nested", "numbered", "complex", "quantized"):
+        with pytest.raises(InputError, match=r"no weights that can be read safely\. Choose"):
+            load("embedded", tmp_path / f"{name}.pth")
+    with pytest.raises(InputError, match="no weights file"):
+        load("embedded", tmp_path)
     with pytest.raises(InputError, match="no weights file"):
         load("embedded", tmp_path / "absent.pth")
 
@@ -277,6 +286,34 @@ def test_the_weights_file_is_not_kept_open(embedded_checkpoint, tmp_path):
     before = next(segmenter.sam.parameters()).clone()
     path.write_bytes(b"\0" * path.stat().st_size)  # mapped memory would change now
     assert torch.equal(next(segmenter.sam.parameters()), before)
+
+
+def test_an_open_file_is_read_whatever_took_its_name(embedded_checkpoint, tmp_path):
+    path = tmp_path / "copy.safetensors"
+    path.write_bytes(embedded_checkpoint.read_bytes())
+    with path.open("rb") as file:
+        if os.name != "nt":  # where an open file keeps its name
+            path.unlink()
+        state = read_state_dict(path, file)
+    assert state.keys() == read_state_dict(embedded_checkpoint).keys()
+
+
+def test_the_identity_is_the_contents(embedded_checkpoint, tmp_path):
+    """Not the place, the length or the date: these are the same of a file that was replaced."""
+    content = embedded_checkpoint.read_bytes()
+    (tmp_path / "elsewhere").mkdir()
+    one, other = tmp_path / "one.safetensors", tmp_path / "elsewhere" / "other.safetensors"
+    one.write_bytes(content)
+    other.write_bytes(content)
+    os.utime(other, (1, 1))
+    identity = load("embedded", one).identity
+    assert hashlib.sha256(content).hexdigest() in identity
+    assert load("embedded", other).identity == load("embedded", embedded_checkpoint).identity == identity
+    before = one.stat()
+    one.write_bytes(content[:-4] + bytes(4))
+    os.utime(one, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (one.stat().st_size, one.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert load("embedded", one).identity != identity
 
 
 def test_models_and_devices_that_are_not_there():

@@ -8,6 +8,7 @@ import pytest
 import shapely
 
 from core.cache import Cache
+from core.errors import InputError
 from core.pipeline import detect
 from core.protocol import DetectRequest
 from core.sam import Segmenter
@@ -113,8 +114,7 @@ def test_other_pixels_another_example_or_other_weights_are_computed(
     x, y = 500_000 + 20, 5_400_000 - 30
     assert asked(example=str(write_polygons([shapely.box(x, y - 11, x + 12, y)], "other.geojson")))[0] == 4
     copy = tmp_path / "copy.safetensors"
-    copy.write_bytes(embedded_checkpoint.read_bytes())
-    assert asked(segmenter=Segmenter.load("embedded", copy, "cpu"))[0] == 4
+    copy.write_bytes(embedded_checkpoint.read_bytes())  # the same weights in another place
     assert asked(segmenter=Segmenter.load("embedded", copy, "cpu"))[0] == 0
     changed = bytearray(copy.read_bytes())
     changed[-4:] = bytes(4)
@@ -162,3 +162,28 @@ def test_the_command_line_keeps_what_it_computed(
     assert main([*asked.split(), "--output", str(tmp_path / "found.gpkg"), "--progress", "none"]) == 0
     kept = list((tmp_path / "computed").glob("*.npz"))
     assert len(kept) == 2  # one embedding, since one run votes; and the vote
+
+
+def test_apart_another_example_finds_the_query_encoded(asked, write_polygons):
+    """Only its own column is new; the answers are those that a run without a cache gives."""
+    apart = {"encode": "apart", "resolution": 0.1, "strategy": "random-point"}
+    first, *_ = asked(**apart)
+    x, y = 500_000 + 50, 5_400_000 - 40
+    other = str(write_polygons([shapely.box(x, y - 11, x + 10, y)], "other.geojson"))
+    encoded, decoded, found = asked(**apart, example=other)
+    assert encoded == 1 and decoded > 0
+    again, _, computed = asked(**apart, example=other, cached=False)
+    assert again == first > 1  # all tiles in all showings, and the column once
+    assert found.equals(computed)
+    together, *_ = asked(**apart | {"encode": "together"}, example=other)
+    assert together == first - 1
+
+
+def test_apart_and_together_are_not_mistaken_for_each_other(asked):
+    asked(resolution=0.1)
+    assert asked(resolution=0.1, encode="apart")[0] > 0
+
+
+def test_there_is_no_third_way_to_encode(asked):
+    with pytest.raises(InputError, match="Choose one of: together, apart"):
+        asked(encode="separately")

@@ -1,6 +1,10 @@
 """Files that get their place only with the right hash."""
 
+import errno
 import hashlib
+import os
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -68,6 +72,111 @@ def test_a_copy_is_verified_on_the_way(tmp_path, place):
     assert place.read_bytes() == CONTENT and names(place) == ["model.pth"]  # as it was
     copy_verified(place, place, SHA256)  # onto itself
     assert place.read_bytes() == CONTENT and names(place) == ["model.pth"]
+
+
+def test_a_copy_wants_its_space_before_it_begins(tmp_path, place, monkeypatch):
+    source = tmp_path / "mine.pth"
+    source.write_bytes(CONTENT)
+    monkeypatch.setattr(verified_file.shutil, "disk_usage", lambda _: SimpleNamespace(free=100_000))
+    with pytest.raises(InputError, match=r"100 kB left, and 300 kB are needed\. Free some space"):
+        copy_verified(source, place, SHA256)
+    assert names(place) == []
+
+
+def test_drafts_of_copies_that_were_killed_are_removed(tmp_path, place):
+    source = tmp_path / "mine.pth"
+    source.write_bytes(CONTENT)
+    place.parent.mkdir()
+    old, going_on, users = (place.with_name(name) for name in (".exemplar-old", ".exemplar-new", "old.pth"))
+    for path in (old, going_on, users):
+        path.write_bytes(b"draft")
+    for path in (old, users):
+        os.utime(path, (time.time() - 90_000,) * 2)
+    copy_verified(source, place, SHA256)
+    assert names(place) == [".exemplar-new", "model.pth", "old.pth"]
+
+
+def _fails(*_, **__):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_disk_that_does_not_tell_its_space_is_one_sentence(tmp_path, place, monkeypatch):
+    source = tmp_path / "mine.pth"
+    source.write_bytes(CONTENT)
+    monkeypatch.setattr(verified_file.shutil, "disk_usage", _fails)
+    with pytest.raises(InputError, match="can't be read"):
+        copy_verified(source, place, SHA256)
+    with PartFile(place) as part, pytest.raises(InputError, match="can't be read"):
+        part.check_space(1)
+
+
+def test_a_part_that_can_not_be_read_is_one_sentence(place, monkeypatch):
+    with PartFile(place) as part:
+        part.write(CONTENT)
+    with PartFile(place) as part:
+        monkeypatch.setattr(verified_file, "_hash", _fails)
+        with pytest.raises(InputError, match=r"model\.pth\.part can't be read"):
+            part.take_up(len(CONTENT), lambda *_: None, lambda: False)
+    assert place.with_name("model.pth.part").read_bytes() == CONTENT
+
+
+# Two programs at one part
+
+posix = pytest.mark.skipif(os.name == "nt", reason="an open file keeps its name there")
+
+
+@posix
+@pytest.mark.parametrize("end", ["placed", "removed"])
+def test_a_part_is_held_until_its_name_is_gone(place, monkeypatch, end):
+    """Who could take hold of it before would write into the finished file, or into one without a name."""
+    held, move = [], getattr(Path, "replace" if end == "placed" else "unlink")
+
+    def watched(path, *more):
+        with pytest.raises(InputError, match="by another program"):
+            PartFile(place)
+        held.append(path)
+        return move(path, *more)
+
+    monkeypatch.setattr(Path, move.__name__, watched)
+    with PartFile(place) as part:
+        if end == "placed":
+            part.write(CONTENT)
+            part.put_in_place()
+    assert held == [place.with_name("model.pth.part")]
+    assert names(place) == (["model.pth"] if end == "placed" else [])
+
+
+@posix
+def test_a_part_that_was_put_in_its_place_meanwhile_is_not_written_to(place, monkeypatch):
+    first, claim = PartFile(place), verified_file._claim
+    first.write(CONTENT)
+
+    def late(descriptor):
+        """The first program ends between the other one's opening and its claim."""
+        monkeypatch.setattr(verified_file, "_claim", claim)
+        with first:
+            first.put_in_place()
+        return claim(descriptor)
+
+    monkeypatch.setattr(verified_file, "_claim", late)
+    with PartFile(place) as second:
+        second.take_up(len(CONTENT), lambda *_: None, lambda: False)
+        assert second.length == 0
+        second.write(b"other")
+        assert place.read_bytes() == CONTENT
+        assert names(place) == ["model.pth", "model.pth.part"]
+
+
+@posix
+def test_what_another_program_began_afterwards_is_left_alone(place):
+    with PartFile(place) as first:
+        first.write(CONTENT)
+        first.put_in_place()
+        second = PartFile(place)  # empty, and not ours
+    assert names(place) == ["model.pth", "model.pth.part"]
+    with second:
+        pass
+    assert names(place) == ["model.pth"]
 
 
 def test_hashes_and_sizes(tmp_path):

@@ -114,16 +114,25 @@ def test_the_protocol_loads_the_standard_library_only():
     assert loaded - {"core"} <= set(sys.stdlib_module_names)
 
 
-def test_help_is_quick_since_it_loads_nothing_heavy():
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--help"], {"detect", "serve"}),
+        (["models", "list"], {"embedded", "vit_h"}),
+        (["models", "list", "--json"], {"sha256"}),
+    ],
+    ids=" ".join,
+)
+def test_what_computes_nothing_is_quick_since_it_loads_nothing_heavy(words, said):
     code = (
         "import sys, runpy; before = set(sys.modules); "
-        f"sys.path.insert(0, {str(ROOT)!r}); sys.argv = ['core', '--help']\n"
+        f"sys.path.insert(0, {str(ROOT)!r}); sys.argv = ['core', *{words!r}]\n"
         "try:\n    runpy.run_module('core', run_name='__main__')\n"
         f"except SystemExit as end:\n    assert not end.code\n{LOADED}"
     )
     done = python("-I", "-c", code)
     assert done.returncode == 0, done.stderr
-    assert "detect" in done.stdout and "serve" in done.stdout
+    assert all(word in done.stdout for word in said)
     assert not set(done.stdout.splitlines()[-1].split()) & (HEAVY | {"numpy"})
 
 

@@ -23,7 +23,7 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from ...core.protocol import DetectRequest
+from ...core.protocol import ENCODINGS, DetectRequest
 from .. import layers
 from ..texts import tr
 from . import inputs
@@ -145,6 +145,20 @@ class DetectAlgorithm(ImageAlgorithm):
                 name, title, kind, default, optional=default is None, minValue=least, maxValue=most
             )
             self.add(number, text, advanced=True)
+        self.add(
+            QgsProcessingParameterEnum(
+                "ENCODE",
+                tr("Encode example and image"),
+                list(ENCODINGS),
+                defaultValue=DetectRequest.encode,
+                usesStaticStrings=True,
+            ),
+            tr(
+                "Together, or apart: then another example of about the same size, at the same resolution, "
+                "finds the image encoded."
+            ),
+            advanced=True,
+        )
         for name, title, default, text in (
             ("REGULARIZE", tr("Right angles"), DetectRequest.regularize,
              tr("Outlines with right angles, where the overlap with the found pixels stays 0.9 or more; "
@@ -199,6 +213,7 @@ class DetectAlgorithm(ImageAlgorithm):
             strategy=self.parameterAsString(parameters, "STRATEGY", context).strip(),
             model=self.parameterAsString(parameters, "MODEL", context).strip(),
             checkpoint=inputs.absolute(self.parameterAsFile(parameters, "CHECKPOINT", context)) or None,
+            encode=self.parameterAsEnumString(parameters, "ENCODE", context),
             runs=self.parameterAsInt(parameters, "RUNS", context),
             seed=self.parameterAsInt(parameters, "SEED", context),
             regularize=self.parameterAsBoolean(parameters, "REGULARIZE", context),
