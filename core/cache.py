@@ -15,6 +15,7 @@ import contextlib
 import functools
 import hashlib
 import math
+import mmap
 import os
 import shutil
 import tempfile
@@ -120,8 +121,7 @@ class Cache:
                 return None
             with contextlib.suppress(OSError):
                 os.utime(path)  # used just now
-            self._remember(key, arrays)
-            return arrays
+            return self._remember(key, arrays)
 
     def put(self, key: str, arrays: Arrays) -> None:
         """Keep arrays under a key."""
@@ -146,14 +146,14 @@ class Cache:
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.npz"
 
-    def _remember(self, key: str, arrays: Arrays) -> None:
-        for array in arrays.values():
-            array.setflags(write=False)  # shared from here on
+    def _remember(self, key: str, arrays: Arrays) -> Arrays:
+        kept = {name: _outside_the_heap(array) for name, array in arrays.items()}
         self._forget(key)
-        self._recent[key] = arrays
-        self._recent_bytes += _bytes_of(arrays)
+        self._recent[key] = kept
+        self._recent_bytes += _bytes_of(kept)
         while self._recent_bytes > self._in_memory:
             self._forget(next(iter(self._recent)))
+        return kept
 
     def _forget(self, key: str) -> None:
         self._recent_bytes -= _bytes_of(self._recent.pop(key, {}))
@@ -193,6 +193,15 @@ class Cache:
                 path.unlink()
                 left -= size
         self._on_disk, self._counted_s = left, time.monotonic()
+
+
+def _outside_the_heap(array: np.ndarray) -> np.ndarray:
+    """A read-only copy in pages of its own: among what comes and goes it would keep gaps in the heap."""
+    pages = mmap.mmap(-1, max(array.nbytes, 1))
+    copy = np.frombuffer(pages, array.dtype, array.size).reshape(array.shape)
+    np.copyto(copy, array)
+    copy.setflags(write=False)  # shared from here on
+    return copy
 
 
 def _bytes_of(arrays: Arrays) -> int:

@@ -7,11 +7,7 @@ from torch import nn
 
 
 def settle(sam: nn.Module) -> None:
-    """Make a network with its final weights as quick as it can be, in place; it can't learn any more.
-
-    Torch's quick attention takes no mask that could still learn, as the relative
-    positions of TinyViT are.
-    """
+    """Make a network with its final weights as quick as it can be, in place; it can't learn any more."""
     fold_norms(sam.image_encoder)
     sam.requires_grad_(False)
 

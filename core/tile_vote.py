@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import borders, candidates, instances
+from . import borders, candidates, instances, process
 from .apart import side_by_side
 from .cache import Cache, digest
 from .candidates import Vote
@@ -129,6 +129,7 @@ def _computed(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tup
         by_class = setting.strategy.separates  # the lecture's designs are left as they are
         votes.append(candidates.combine(decoded, embedding, canvas, smooth_px=0, by_class=by_class))
         shown = shown or (canvas, embedding)  # the first is not mirrored
+        process.give_memory_back()  # else gaps between large arrays add up canvas by canvas
     vote = candidates.average(votes, mirrorings, valid, setting.smooth_px)
     if setting.strategy.separates:
         vote = dataclasses.replace(vote, objects=_objects(setting, vote, *shown, clicks, by_borders))

@@ -16,7 +16,6 @@ from core.tile_vote import Setting, vote_on
 BUILDING_PX, VEHICLE_PX = 4900.0, 900.0  # of an example: borders part the former, clicks the latter
 CHANGES = (
     {"strategy": strategy_named("random-point")},
-    {"runs": 24},
     {"runs": 24, "example_px": VEHICLE_PX},
     {"seed": 3},
 )

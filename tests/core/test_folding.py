@@ -73,7 +73,7 @@ def test_a_loaded_network_cannot_learn_any_more(embedded_checkpoint):
 
 
 def test_a_settled_tiny_vit_answers_the_same():
-    """Torch computes its attention in another way then, since its relative positions can't learn any more."""
+    """With attention that matters and relative positions that are parameters of their own."""
     torch.manual_seed(0)
     network = nn.Module()
     network.image_encoder = with_history(TinyVitEncoder())

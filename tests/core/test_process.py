@@ -1,5 +1,6 @@
 """What a process of the engine sets for itself: the memory that it keeps, the threads that it asks for."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -105,7 +106,7 @@ class AnyNetwork:
         self._events = events
 
     def encode(self, image):
-        self._events.append("tile")
+        self._events.append("encoded")
         return Embedding(torch.ones(1, 1, 64, 64), image.shape[:2])
 
     def decode(self, embedding, points_canvas, labels, **_):
@@ -116,7 +117,7 @@ class AnyNetwork:
 
 @pytest.fixture
 def events(monkeypatch):
-    """The tiles that are encoded and the times that memory is given back, in order."""
+    """What is encoded and when memory is given back, in order."""
     seen = []
     monkeypatch.setattr(process, "give_memory_back", lambda: seen.append("given back"))
     return seen
@@ -128,16 +129,27 @@ def wide_raster(make_raster):
     return str(make_raster(np.random.default_rng(0).integers(40, 200, (3, 96, 1800), np.uint8)))
 
 
-def test_detect_gives_memory_back_after_every_tile(events, wide_raster, write_polygons, tmp_path):
-    from core.pipeline import detect
+def test_detect_gives_memory_back_after_every_tile(
+    events, wide_raster, write_polygons, tmp_path, monkeypatch
+):
+    from core import pipeline
     from core.protocol import DetectRequest
 
+    vote_on = pipeline.vote_on
+
+    def voting(*given):
+        vote = vote_on(*given)
+        events.append("tile done")
+        return vote
+
+    monkeypatch.setattr(pipeline, "vote_on", voting)
     example = str(write_polygons([shapely.box(500_010, 5_399_970, 500_030, 5_399_990)]))
     request = DetectRequest(
         wide_raster, example, str(tmp_path / "found.gpkg"), strategy="random-point", runs=1, resolution=0.5
     )
-    assert detect(request, segmenter=AnyNetwork(events)).tiles >= 2
-    assert events == ["tile", "given back"] * (len(events) // 2)
+    assert pipeline.detect(request, segmenter=AnyNetwork(events)).tiles == 2
+    after = [then for one, then in itertools.pairwise(events) if one == "tile done"]
+    assert after == ["given back"] * 2
 
 
 def test_edges_give_memory_back_after_every_tile(events, wide_raster, tmp_path):
@@ -145,8 +157,8 @@ def test_edges_give_memory_back_after_every_tile(events, wide_raster, tmp_path):
     from core.protocol import EdgesRequest
 
     request = EdgesRequest(wide_raster, str(tmp_path / "edges.tif"))
-    assert find_edges(request, segmenter=AnyNetwork(events)).tiles >= 2
-    assert events == ["tile", "given back"] * (len(events) // 2)
+    assert find_edges(request, segmenter=AnyNetwork(events)).tiles == 2
+    assert events == ["encoded", "given back"] * 2
 
 
 def test_gdals_cache_stays_small_unless_the_user_says_otherwise():

@@ -117,11 +117,11 @@ def test_the_protocol_loads_the_standard_library_only():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--help"], {"detect", "serve"}),
-        (["models", "list"], {"embedded", "vit_h"}),
-        (["models", "list", "--json"], {"sha256"}),
+        (["--help"], ("detect", "serve")),
+        (["models", "list"], ("embedded", "vit_h")),
+        (["models", "list", "--json"], ("sha256",)),
     ],
-    ids=" ".join,
+    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
 )
 def test_what_computes_nothing_is_quick_since_it_loads_nothing_heavy(words, said):
     code = (
