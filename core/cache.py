@@ -35,7 +35,7 @@ from .models import cache_folder
 FOLDER_VARIABLE = "EXEMPLAR_CACHE"
 LIMIT_VARIABLE = "EXEMPLAR_CACHE_GB"
 LIMIT_GB = 2.0  # on disk, if nothing else is said: some eighty tiles
-IN_MEMORY = 64_000_000  # bytes: a few tiles, for who changes a setting on what is in view
+IN_MEMORY = 32_000_000  # bytes: a tile, for who changes a setting on what is in view
 AFTER_SWEEP = 0.9  # of the limit: what is left by a removal of the oldest
 COUNT_AGAIN_S = 60.0  # after that long the folder is counted anew: other processes write to it too
 LEFT_FREE = 1_000_000_000  # bytes of the disk, for the results themselves

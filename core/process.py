@@ -15,7 +15,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 MOST = 2**31 - 1  # bytes, as much as mallopt takes: more than the engine ever frees at once
 OWN_SETTINGS = "MALLOC_"  # a user who sets glibc's variables knows what for
 
-RASTER_CACHE = "64"  # MB; GDAL's default, a twentieth of the machine's memory, fills up tile by tile
+RASTER_CACHE = "32"  # MB; GDAL's default, a twentieth of the machine's memory, fills up tile by tile
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # a container's share of the processor, as Linux has it
 

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from core.embedded import BOX_HEAD, SEMANTIC_HEAD, build_embedded
+from core.verified_file import hash_file
 from training.state import State
 
 MODEL_FILE = Path(__file__).resolve().parent.parent / "resources" / "exemplar-embedded.safetensors"
@@ -49,7 +50,9 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--output", type=Path, default=MODEL_FILE)
     arguments = parser.parse_args()
-    print(f"{arguments.output}: {export(arguments.checkpoint, arguments.output)} bytes")
+    size = export(arguments.checkpoint, arguments.output)
+    print(f"{arguments.output}: {size} bytes, SHA-256 {hash_file(arguments.output)}")
+    print("The model that ships is loaded by its name once both are in core/models.py.")
 
 
 if __name__ == "__main__":
