@@ -17,7 +17,8 @@ One JSON object is printed, with the parts that were asked for:
      masks with the same model on two tiles
      automatic_ratio, encoding_ratio (end to end / its encodings alone), other_share (not the network)
   e  the embedded model on 1 to 200 tiles, with a cache as in the engine: peak memory, time per tile
-     peak_gb, memory_growth, time_spread (largest deviation of a tile's time from the line's)
+     peak_gb, memory_growth, time_spread (largest deviation of the
+     time per tile from that of the most tiles)
   f  the sample town again, from the cache: with another least score, with another strategy
      encodings and decodings of each, threshold_ratio and strategy_ratio (time computed anew / again)
 
@@ -202,18 +203,16 @@ def many_tiles(sides: Sides, options: argparse.Namespace) -> dict:
             peaks.append(told["peak"])
             seconds.append(told["seconds"]["whole"])
             raster.unlink()
-    slope, start = np.polyfit(tiles, seconds, 1) if len(tiles) > 1 else (seconds[0] / tiles[0], 0.0)
-    line = slope * np.array(tiles) + start
+    per_tile = np.array(seconds) / np.array(tiles)
+    shares = per_tile / per_tile[-1]
     return {
         "e": {
             "peak_gb": max(peaks) / 1e9,
             "memory_growth": peaks[-1] / peaks[0] - 1,
-            "time_spread": float(np.abs(np.array(seconds) / line - 1).max()),
+            "time_spread": float(np.abs(shares - 1).max()),
             "tiles": tiles,
             "peaks_gb": [peak / 1e9 for peak in peaks],
-            "time_per_tile_ratio": [
-                (one / tile) / (seconds[-1] / tiles[-1]) for one, tile in zip(seconds, tiles)
-            ],
+            "time_per_tile_ratio": shares.tolist(),
             "strategy": strategy,
             "runs": options.runs,
         }

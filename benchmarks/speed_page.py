@@ -74,7 +74,7 @@ ROWS: list[tuple[str, str, Say, str]] = [
     ("e", "embedded model, `guided`, number of tiles", _all("tiles", "{}"), "1 to 200"),
     ("e", "peak memory in GB", _all("peaks_gb", "{:.2f}"), "1.5, flat"),
     ("e", "time per tile, as a share of that of the largest", _all("time_per_tile_ratio", "{:.2f}"), ""),
-    ("e", "largest deviation of a time from the line through all", _share("time_spread"), "10 %"),
+    ("e", "largest deviation of that", _share("time_spread"), "10 %"),
     (
         "f",
         "sample town, from the cache, another least score: encodings, decodings",
