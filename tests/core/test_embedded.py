@@ -52,7 +52,8 @@ def test_strips_of_rows_change_nothing(monkeypatch, strip):
     expected = encoder.backbone(image)[1:]
     assert expected[0].std() > 0.1
     for ours, whole in zip(encoder._maps(image), expected, strict=True):
-        torch.testing.assert_close(ours, whole, atol=1e-5, rtol=0)
+        # with several threads other sizes take other sums; a margin too narrow is off by a tenth and more
+        torch.testing.assert_close(ours, whole, atol=1e-4 * float(whole.abs().max()), rtol=0)
 
 
 def test_the_encoder_can_still_be_trained():
