@@ -45,6 +45,7 @@ from benchmarks.speed_page import write_page
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDED = "guided"
+CLOCKS = ("", "_wall")  # what names of seconds and ratios end in: processor time, and the wall's
 
 
 class Sides:
@@ -83,10 +84,6 @@ def _seconds(told: list[dict], *names: str, clock: str = "") -> float:
     return median(sum(one["seconds"][name + clock] for name in names or ("encode", "decode")) for one in told)
 
 
-WALL = "_wall"
-CLOCKS = ("", WALL)
-
-
 def _peak(told: list[dict]) -> float:
     return median(one["peak"] for one in told)
 
@@ -97,17 +94,17 @@ def same_canvas(sides: Sides, options: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         logits = [f"{folder}/{name}.npy" for name in ("published", "ours")]
         column = {"layout": "column", "runs": runs}
-        asked: dict[str, tuple[str, dict]] = {"ours": ("ours", column | {"save": logits[1]})}
+        asked: dict[str, tuple[str, dict]] = {
+            "ours": ("ours", column | {"save": logits[1]}),
+            "kept": ("ours", column | {"kept": True}),
+        }
         if "a" in options.only:
             asked["published"] = ("published", column | {"save": logits[0]})
-            asked["kept"] = ("ours", column | {"kept": True})
             asked["unset"] = ("ours", column | {"settings": False})
             asked["arithmetic"] = ("arithmetic", column)
         if "b" in options.only:
             asked["halves"] = ("published", {"layout": "halves", "runs": runs})
-            asked["kept"] = ("ours", column | {"kept": True})
         if "c" in options.only:
-            asked["kept"] = ("ours", column | {"kept": True})
             asked["mobile"] = ("ours", column | {"model": "mobile_sam"})
             asked["mobile_kept"] = ("ours", column | {"model": "mobile_sam", "kept": True})
         told = sides.in_turn(options.repeats, asked)

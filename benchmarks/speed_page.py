@@ -101,7 +101,7 @@ def table(figures: dict[str, dict]) -> str:
             continue
         repeats = figures[part].get("repeats")
         name = part if part != before else ""
-        counted = f" (medians of {repeats})" if name and repeats else ""
+        counted = f" (medians of {repeats})" if name and (repeats or 0) > 1 else ""
         lines.append(f"| {name} | {what}{counted} | {say(figures[part])} | {wanted} |")
         before = part
     return "\n".join(lines)

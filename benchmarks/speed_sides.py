@@ -32,7 +32,6 @@ ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "resources" / "sample" / "town.tif"
 EXAMPLE = ROOT / "resources" / "sample" / "example_building.geojson"
 SEED = 0
-CACHE_BYTES = 2 * 10**9  # as by default
 
 
 class Clock:
@@ -205,7 +204,7 @@ def end_to_end(
     With ``caches`` as in the engine, whose results are kept in memory and on disk.
     """
     process.prepare()
-    from core.cache import Cache
+    from core.cache import LIMIT_GB, Cache
     from core.pipeline import detect
     from core.protocol import DetectRequest
 
@@ -223,7 +222,7 @@ def end_to_end(
             seed=SEED,
             device="cpu",
         )
-        cache = Cache(Path(folder) / "cache", limit=CACHE_BYTES) if caches else None
+        cache = Cache(Path(folder) / "cache", limit=int(LIMIT_GB * 1e9)) if caches else None
         with clock.timed("whole"):
             summary = detect(request, segmenter=segmenter, cache=cache)
     return {

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from .canvas import MAX_COLUMN, SIDE
-from .sam import Embedding
+from .sam import ANSWERS, Embedding
 
 STEP = 64  # canvas pixels: steps of the column's width and of the overlap
 
@@ -55,7 +55,7 @@ def side_by_side(example: Embedding, query: Embedding, column: int) -> Embedding
 
     answers = {
         name: joined(there, getattr(query, name))
-        for name in ("classes", "borders", "reach")
+        for name in ANSWERS
         if (there := getattr(example, name)) is not None
     }
     height, width = query.shape_canvas

@@ -18,12 +18,10 @@ from .cache import Cache, digest
 from .candidates import Vote
 from .canvas import Canvas, Crop, stitch
 from .prompts import Strategy
-from .sam import Embedding, Segmenter
+from .sam import ANSWERS, Embedding, Segmenter
 
 # As index of rows and columns; each undoes itself.
 MIRRORINGS = [np.s_[:, :], np.s_[::-1, ::-1], np.s_[:, ::-1], np.s_[::-1, :]]
-
-ANSWERS = ("classes", "borders", "reach")  # what some networks' embeddings hold beside the features
 
 
 @dataclasses.dataclass(frozen=True)
