@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from .embedded import MappedPromptEncoder
 from .prompt_map import PromptMap
 
-CELLS_TOGETHER = 1024  # drawn at once: what they need stays in a processor's cache
+CELLS_TOGETHER = 2048  # of all prompt sets, handled at once: what they need stays in a processor's cache
 
 Part = tuple[slice, slice]  # rows and columns
 
@@ -196,13 +196,11 @@ class Decoder:
         for layer in self._layers:
             queries = layer.norm1(_among_tokens(layer, queries, tokens))
             to_image, to_tokens = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
-            asked = queries + tokens
             shared = isinstance(cells, list)
             if shared:
-                found = _to_shared(to_image, asked, side, cells)
+                found = _to_shared(to_image, queries + tokens, side, cells)
             else:
-                placed = cells + self._position
-                found = _to_cells(to_image, asked, cells, placed)
+                found = _to_cells(to_image, queries + tokens, cells, self._position)
             queries = layer.norm2(queries + found)
             queries = layer.norm3(queries + layer.mlp(queries))
             k = to_tokens.k_proj(queries + tokens) * _scale(to_tokens)
@@ -210,12 +208,11 @@ class Decoder:
                 likeness = _likeness_of_shared(to_tokens, k, side, cells)
                 cells = _changed(side.cells, cells)
             else:
-                likeness = _likeness_of_cells(to_tokens, k, placed)
-            cells = layer.norm4(_with_tokens(to_tokens, cells, likeness, queries))
+                likeness = _likeness_of_cells(to_tokens, k, cells, self._position)
+            cells = _with_tokens(layer, cells, likeness, queries)
         queries, tokens = queries[:, wanted], tokens[:, wanted]
         transformer = self._masks.transformer
-        placed = cells + self._position
-        found = _to_cells(transformer.final_attn_token_to_image, queries + tokens, cells, placed)
+        found = _to_cells(transformer.final_attn_token_to_image, queries + tokens, cells, self._position)
         return transformer.norm_final_attn(queries + found), cells
 
 
@@ -289,18 +286,34 @@ def _add_changes(
         likeness[:, number, :, change.index] += own @ change.by.t()
 
 
-def _to_cells(attention: Attention, asked: Tensor, cells: Tensor, placed: Tensor) -> Tensor:
-    """Tokens (B, T, C) attend to cells (B, N, C); ``placed`` are the cells with their positions.
+def _to_cells(attention: Attention, asked: Tensor, cells: Tensor, position: Tensor) -> Tensor:
+    """Tokens (B, T, C) attend to cells (B, N, C) at their positions (N, C).
 
     The keys' bias is left out: it adds the same to all cells, which the softmax takes away.
     """
     q = attention.q_proj(asked) * _scale(attention)
     folded = _fold(q, attention.k_proj.weight, attention)
-    weights = torch.softmax(folded @ placed.transpose(1, 2), dim=-1)
+    weights = torch.softmax(_product_with_placed(folded, cells, position), dim=-1)
     met = (weights @ cells).unflatten(1, (attention.num_heads, -1))  # (B, h, T, C)
     found = met @ _by_head(attention.v_proj.weight, attention).transpose(1, 2)
     found = found.transpose(1, 2).flatten(2)
     return attention.out_proj(found + attention.v_proj.bias)
+
+
+def _product_with_placed(folded: Tensor, cells: Tensor, position: Tensor) -> Tensor:
+    """Products (B, R, N) of rows (B, R, C) with cells (B, N, C) to which their positions (N, C) are added."""
+    products = folded.new_empty(*folded.shape[:2], cells.shape[1])
+    for part in _parts(cells):
+        placed = cells[:, part] + position[part]
+        products[..., part] = folded @ placed.transpose(1, 2)
+    return products
+
+
+def _parts(cells: Tensor) -> list[slice]:
+    """The cells' indices of (B, N, C) in parts that stay in a processor's cache; whole on a graphics card."""
+    batch, count = cells.shape[:2]
+    step = max(CELLS_TOGETHER // batch, 1) if cells.device.type == "cpu" else count
+    return [slice(start, start + step) for start in range(0, count, step)]
 
 
 def _likeness_of_shared(
@@ -313,21 +326,25 @@ def _likeness_of_shared(
     return likeness.transpose(0, 1)
 
 
-def _likeness_of_cells(attention: Attention, k: Tensor, placed: Tensor) -> Tensor:
-    """As :func:`_likeness_of_shared`, for each prompt set's own cells (B, N, C)."""
+def _likeness_of_cells(attention: Attention, k: Tensor, cells: Tensor, position: Tensor) -> Tensor:
+    """As :func:`_likeness_of_shared`, for each prompt set's own cells (B, N, C) at their positions (N, C)."""
     bias = _in_heads(k, attention) @ attention.q_proj.bias.view(attention.num_heads, -1, 1)  # (B, h, T, 1)
     folded = _fold(k, attention.q_proj.weight, attention)
-    likeness = torch.baddbmm(bias.flatten(1, 2), folded, placed.transpose(1, 2))
-    return likeness.view(*bias.shape[:3], -1)
+    likeness = _product_with_placed(folded, cells, position)
+    return likeness.view(*bias.shape[:3], -1).add_(bias)
 
 
-def _with_tokens(attention: Attention, cells: Tensor, likeness: Tensor, queries: Tensor) -> Tensor:
-    """Cells (B, N, C) with what they take from the tokens (B, T, C) added."""
+def _with_tokens(layer: TwoWayAttentionBlock, cells: Tensor, likeness: Tensor, queries: Tensor) -> Tensor:
+    """Cells (B, N, C) with what they take from the tokens (B, T, C) added, normed."""
+    attention = layer.cross_attn_image_to_token
     values = _fold(attention.v_proj(queries), attention.out_proj.weight.t(), attention)
     # a head's weights sum to 1, so what is added to all values of one head is added once
     values[:, : queries.shape[1]] += attention.out_proj.bias
-    weights = torch.softmax(likeness, dim=2).flatten(1, 2)
-    return torch.baddbmm(cells, weights.transpose(1, 2), values)
+    changed = cells.new_empty(cells.shape)
+    for part in _parts(cells):
+        weights = torch.softmax(likeness[..., part], dim=2).flatten(1, 2)
+        changed[:, part] = layer.norm4(torch.baddbmm(cells[:, part], weights.transpose(1, 2), values))
+    return changed
 
 
 def _as_product(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
