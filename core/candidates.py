@@ -17,6 +17,7 @@ from torch.nn.functional import interpolate
 from . import boxes
 from .best_masks import Keep
 from .canvas import Canvas
+from .embedded import SemanticHead
 from .sam import LOGIT_STRIDE, Decoded, Embedding
 
 KEPT_SHARE = 0.3  # of the runs, the most confident ones
@@ -24,7 +25,8 @@ CUT = 0.5  # of the example's own vote: where a pixel of the query counts as fou
 WEAK = 0.4  # what is enough where it is broad, as in the middle of a roof much larger than the example
 RIM = 5  # canvas pixels: what is weak and narrower is the blurred rim of something sharp
 LEAST_VOTE = 0.2  # a vote that does not find the example itself is not blown up beyond this
-CLASS_WEIGHT = 0.3  # of the network's own class; less than WEAK, so that it finds nothing by itself
+CLASS_WEIGHT = 0.3  # of the network's own class; less than WEAK, so that it finds nothing by itself, …
+TRUSTED = 0.5  # … unless the runs give back less than this of the example: then they say less, and it more
 SUREST = 0.3  # a class that is less sure on the example is not blown up beyond this
 STABILITY_OFFSET = 0.1  # what the cut is raised by to see which pixels stay
 
@@ -122,7 +124,7 @@ def _confidence(iou_pred: np.ndarray, logits: np.ndarray, canvas: Canvas) -> np.
 
 
 def combine(
-    decoded: Decoded, embedding: Embedding, canvas: Canvas, smooth_px: int, by_class: bool = False
+    decoded: Decoded, embedding: Embedding, canvas: Canvas, smooth_px: int, target: str | None = None
 ) -> Vote:
     """Combine the runs of one canvas by a confidence-weighted vote.
 
@@ -132,10 +134,9 @@ def combine(
         Of R runs, one mask each: all, or what :func:`most_confident` drew of them.
     smooth_px : int
         Radius of the opening and closing, in canvas pixels.
-    by_class : bool
-        Let the class that the network takes the example for have a say, where
-        the network knows classes and takes it for one of them. An example that
-        is unlike others of its kind finds more of them so.
+    target : str, optional
+        What the user says that the example is (``core.targets``): with it, the
+        network's own classes have a say, see :func:`_by_class`.
     """
     logits, iou_pred = decoded.logits[:, 0], decoded.iou_pred[:, 0]
     confidence = _confidence(iou_pred, logits, canvas)
@@ -149,8 +150,9 @@ def combine(
     on_example = float(share[canvas.example].mean())
     # Relative to the example, so that one cut serves all images and no tile depends on another.
     relative = np.clip(share / max(on_example, LEAST_VOTE), 0, 1)
-    if by_class and (of_class := _class_share(embedding, canvas)) is not None:
-        relative = (1 - CLASS_WEIGHT) * relative + CLASS_WEIGHT * of_class
+    if target is not None and embedding.classes is not None:
+        trust = min(float(recovery(logits[kept], canvas).mean()) / TRUSTED, 1.0)
+        relative = _by_class(relative, embedding.classes, canvas, target, trust)
     tile = np.ascontiguousarray(canvas.tile_part(np.where(canvas.query, relative, 0)), dtype=np.float32)
     return Vote(
         share=tile,
@@ -244,16 +246,26 @@ def _tile_border(borders: np.ndarray, canvas: Canvas) -> np.ndarray:
     return np.ascontiguousarray(canvas.tile_part(fine))
 
 
-def _class_share(embedding: Embedding, canvas: Canvas) -> np.ndarray | None:
-    """Probability (H, W) of the example's class as a share of that on the example; None without a class."""
-    if embedding.classes is None:
-        return None
-    fine = [_to_canvas_grid(one, canvas.image.shape[:2], LOGIT_STRIDE) for one in embedding.classes]
-    on_example = [float(one[canvas.example].mean()) for one in fine]
-    kind = int(np.argmax(on_example))
-    if kind == 0:  # none of the network's classes
-        return None
-    return np.clip(fine[kind] / max(on_example[kind], SUREST), 0, 1)
+def _by_class(
+    relative: np.ndarray, classes: np.ndarray, canvas: Canvas, target: str, trust: float
+) -> np.ndarray:
+    """Let the class that the network takes the example for have a say in the vote (H, W).
+
+    An example that is unlike others of its kind finds more of them so. Where the
+    network takes it for nothing that it knows, the runs alone speak; but runs that
+    do not even give back the example are no evidence. The less they do
+    (``trust``, 0 to 1), the more the class says; that of the target, if need be.
+    """
+    inside = _to_logit_grid(canvas.example, classes.shape[1:])
+    on_example = [float((one * inside).sum() / inside.sum()) for one in classes]
+    kind, own = int(np.argmax(on_example)), 1 - CLASS_WEIGHT
+    if kind == 0:  # none that it knows
+        if target not in SemanticHead.CLASSES:
+            return relative
+        kind, own = SemanticHead.CLASSES.index(target), 1.0
+    own *= trust
+    share = _to_canvas_grid(classes[kind], relative.shape, LOGIT_STRIDE)
+    return own * relative + (1 - own) * np.clip(share / max(on_example[kind], SUREST), 0, 1)
 
 
 def _tile_reach(reach: np.ndarray, canvas: Canvas) -> np.ndarray:

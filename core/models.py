@@ -106,7 +106,7 @@ EMBEDDED = Model(
     "embedded",
     "Embedded (small)",
     size=10_416_576,  # both change with the file: tests/core/test_models.py says to what
-    sha256="6d6ffdfd8ac45decce151f189d8f7a65b4bade4e197f1a3c672a5186141f026e",
+    sha256="5ad273a57184a5d6cf09ba7e87242519675c16cab588369a9325ac3992b05917",
     licence="GPL-2.0-or-later",
     memory=1_500_000_000,
     suits="any computer",

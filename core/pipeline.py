@@ -120,6 +120,7 @@ def detect(
             strategy=strategy,
             runs=request.runs,
             seed=request.seed,
+            target=target.name,
             showings=CATALOGUE[request.model].showings,
             smooth_px=target.smooth_px,
             cache=cache,

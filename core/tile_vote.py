@@ -39,6 +39,8 @@ class Setting:
     runs : int
         Prompt sets per tile, clicks among them.
     seed : int
+    target : str
+        What the user says that the example is.
     showings : int
         In how many mirrorings a tile is shown.
     smooth_px : int
@@ -59,6 +61,7 @@ class Setting:
     strategy: Strategy
     runs: int
     seed: int
+    target: str
     showings: int
     smooth_px: int
     cache: Cache | None = None
@@ -90,7 +93,7 @@ def vote_on(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tuple
         "vote",
         setting.segmenter.identity,
         *(setting.example_px, setting.strategy.name, setting.runs, setting.seed),
-        *(setting.showings, setting.smooth_px, setting.apart, *place),
+        *(setting.target, setting.showings, setting.smooth_px, setting.apart, *place),
         *(*crops, image, valid),
     )
     if (stored := setting.cache.get(key)) is not None:
@@ -124,8 +127,9 @@ def _computed(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tup
             cancelled=setting.cancelled,
         )
         # smoothed once, when all showings are averaged
-        by_class = setting.strategy.separates  # the lecture's designs are left as they are
-        votes.append(candidates.combine(decoded, embedding, canvas, smooth_px=0, by_class=by_class))
+        # the lecture's designs are left as they are, without the network's classes
+        target = setting.target if setting.strategy.separates else None
+        votes.append(candidates.combine(decoded, embedding, canvas, smooth_px=0, target=target))
         shown = shown or (canvas, embedding)  # the first is not mirrored
         process.give_memory_back()  # else gaps between large arrays add up canvas by canvas
     vote = candidates.average(votes, mirrorings, valid, setting.smooth_px)

@@ -84,6 +84,7 @@ def vote(network, tile, tmp_path):
             strategy=strategy_named("guided"),
             runs=16,
             seed=0,
+            target="building",
             showings=2,
             smooth_px=1,
             cache=Cache(tmp_path / "computed", 10**9, in_memory=0) if cached else None,

@@ -32,9 +32,9 @@ def coarse(canvas, on_example, *parts):
     return full.reshape(256, 4, 256, 4).mean((1, 3))
 
 
-def voted(canvas, building, *parts, **options):
+def voted(canvas, building, *parts, on_example=0.95, **options):
     """The vote where runs answer with these probabilities, and the network's classes are as given."""
-    probability = np.clip(coarse(canvas, 0.95, *parts), 1e-4, 1 - 1e-4)
+    probability = np.clip(coarse(canvas, on_example, *parts), 1e-4, 1 - 1e-4)
     logits = np.log(probability / (1 - probability)).astype(np.float32)
     decoded = Decoded(np.stack([logits] * 4)[:, None], np.ones((4, 1), np.float32))
     classes = np.stack([1 - building, building, np.zeros_like(building)]).astype(np.float32)
@@ -46,13 +46,13 @@ def test_the_class_finds_what_the_vote_alone_doubts(canvas):
     building = coarse(canvas, 0.9, (SEEN, 0.9), (UNLIKE, 0.9))
     parts = (SEEN, 0.9), (UNLIKE, 0.32)
     assert not voted(canvas, building, *parts).found[UNLIKE].any()
-    assert voted(canvas, building, *parts, by_class=True).found[UNLIKE].mean() > 0.8
+    assert voted(canvas, building, *parts, target="other").found[UNLIKE].mean() > 0.8
 
 
 def test_the_class_alone_finds_nothing(canvas):
     assert CLASS_WEIGHT < WEAK < CUT
     building = coarse(canvas, 0.9, (SEEN, 0.9), (UNLIKE, 1.0))
-    vote = voted(canvas, building, (SEEN, 0.9), by_class=True)
+    vote = voted(canvas, building, (SEEN, 0.9), target="other")
     assert vote.found[SEEN].mean() > 0.8
     assert not vote.found[UNLIKE].any()
 
@@ -60,8 +60,25 @@ def test_the_class_alone_finds_nothing(canvas):
 def test_an_example_of_no_class_is_voted_on_alone(canvas):
     building = coarse(canvas, 0.3, (SEEN, 0.9), (UNLIKE, 0.9))  # rather something else
     parts = (SEEN, 0.9), (UNLIKE, 0.32)
-    with_class, alone = (voted(canvas, building, *parts, by_class=asked) for asked in (True, False))
+    with_class, alone = (voted(canvas, building, *parts, target=asked) for asked in ("other", None))
     np.testing.assert_array_equal(with_class.share, alone.share)
+
+
+def test_runs_that_do_not_give_back_the_example_are_no_evidence(canvas):
+    building = coarse(canvas, 0.1, (SEEN, 0.9))  # a ruin among buildings, taken for ground
+    parts = (SEEN, 0.1), (UNLIKE, 0.9)  # the runs find ground, and the example as little as a roof
+    options = {"on_example": 0.1}
+    assert voted(canvas, building, *parts, target="other", **options).found[UNLIKE].mean() > 0.8
+    vote = voted(canvas, building, *parts, target="building", **options)
+    assert vote.found[SEEN].mean() > 0.8
+    assert not vote.found[UNLIKE].any()
+
+
+def test_runs_that_give_back_the_example_outweigh_a_target_that_it_is_not(canvas):
+    building = coarse(canvas, 0.1, (UNLIKE, 0.9))  # a pool, and the target still says building
+    other, told = (voted(canvas, building, (SEEN, 0.9), target=t) for t in ("other", "building"))
+    np.testing.assert_array_equal(other.share, told.share)
+    assert told.found[SEEN].mean() > 0.8 and not told.found[UNLIKE].any()
 
 
 def test_a_network_without_classes_is_voted_on_alone(canvas):
@@ -70,7 +87,7 @@ def test_a_network_without_classes_is_voted_on_alone(canvas):
     seen = Embedding(
         torch.rand(1, 4, 64, 64, generator=torch.Generator().manual_seed(0)), canvas.image.shape[:2]
     )
-    one, other = (combine(decoded, seen, canvas, 0, by_class=asked) for asked in (True, False))
+    one, other = (combine(decoded, seen, canvas, 0, target=asked) for asked in ("other", None))
     np.testing.assert_array_equal(one.share, other.share)
 
 
