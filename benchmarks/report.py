@@ -2,10 +2,11 @@
 
   python -m benchmarks.report --data ../shared/data/validation --examples 10
 
-Measures every place by ``benchmarks.accuracy`` and ``benchmarks.model`` and
+With ``--scenes`` the clicks are measured on synthetic scenes too (``python -m training.unseen_scenes``
+makes them). Measures every place by ``benchmarks.accuracy`` and ``benchmarks.model`` and
 writes the page after each, so that nothing is lost when it is cut off. With
 ``--keep FOLDER`` each measurement is also left there, and one that was made
-with the same options before is taken from there; so several processes can
+with the same options, weights and pipeline before is taken from there; so several processes can
 measure a place each (``--only``), and one more writes the page. It holds no dates and
 no times: the same data, model and seed give the same page.
 """
@@ -13,7 +14,6 @@ no times: the same data, model and seed give the same page.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
 import json
 import os
@@ -26,7 +26,9 @@ from pathlib import Path
 from benchmarks import accuracy, model
 from benchmarks.baselines import BASELINES, TRIVIAL
 from benchmarks.causes import FALSE, MISSES
+from benchmarks.places import Place, asked_places
 from benchmarks.potsdam import LECTURE
+from core.cache import code_digest
 from core.errors import ExemplarError
 from core.models import weights_file
 from core.prompts import STRATEGIES
@@ -69,79 +71,13 @@ the object against its surroundings: 0.5 tells nothing, 1 tells all.
 |---|---|---|---|---|---|---|---|---|
 """
 
+RESOLUTION_HEAD = """
+The same by the size of a pixel that the network sees, whatever the object's size and the image's
+own resolution (by default the pipeline chooses by the object):
 
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """One place of the report.
-
-    Attributes
-    ----------
-    title : str
-    files : tuple of str
-        Arguments that name rasters and truths.
-    target : str
-    more : tuple of str
-        Further arguments of ``benchmarks.accuracy``.
-    """
-
-    title: str
-    files: tuple[str, ...]
-    target: str
-    more: tuple[str, ...]
-
-    @property
-    def rasters(self) -> int:
-        """How many images the place has."""
-        return self.files.index("--truth") - 1
-
-    @property
-    def name(self) -> str:
-        """As part of a file's name."""
-        return self.title.split(" (")[0].replace(", ", "_").lower()
-
-
-def places(data: Path, examples: int, most_tiles: int | None = None) -> list[Place]:
-    """Kampala and Banepa for buildings, the Estonian tiles for vehicles; those that the data holds."""
-    found = [
-        Place(
-            f"Buildings, {name.capitalize()}",
-            ("--raster", str(data / f"{name}.tif"), "--truth", str(data / f"{name}_truth.gpkg")),
-            "building",
-            ("--examples", str(examples)),
-        )
-        for name in ("kampala", "banepa")
-        if (data / f"{name}.tif").exists()
-    ]
-    tiles = sorted((data / "estonia").glob("*.tif"))[:most_tiles]
-    if tiles:
-        truths = [str(tile.with_name(f"{tile.stem}_boxes.gpkg")) for tile in tiles]
-        per_tile = max(1, round(examples / len(tiles)))
-        found.append(
-            Place(
-                "Vehicles, Estonia (boxes; a match is a box IoU of 0.3)",
-                ("--raster", *map(str, tiles), "--truth", *truths),
-                "vehicle",
-                ("--boxes", "--examples", str(per_tile)),
-            )
-        )
-    if not found:
-        raise ExemplarError(f"{data} holds no kampala.tif, banepa.tif or estonia/*.tif.")
-    return found
-
-
-def asked_places(options: argparse.Namespace) -> list[Place]:
-    """The places of the data, or those of them that ``--only`` names."""
-    there = places(options.data, options.examples, options.tiles)
-    if not options.only:
-        return there
-    for word in options.only:
-        if not any(word in place.name for place in there):
-            raise ExemplarError(f"{options.data} holds no place of the name {word}.")
-    if not options.keep:
-        raise ExemplarError(
-            "--only writes no page: give it --keep, and gather the page by a run without --only."
-        )
-    return [place for place in there if any(word in place.name for word in options.only)]
+| objects | metres per pixel | n | 1 click | 3 clicks | 5 clicks | box |
+|---|---|---|---|---|---|---|
+"""
 
 
 def accuracy_section(place: Place, result: dict, command: str, pictures: str | None) -> str:
@@ -206,6 +142,15 @@ def clicks_row(place: Place, result: dict) -> str:
     )
 
 
+def resolution_rows(place: Place, result: dict) -> list[str]:
+    """One place's clicks by resolution as rows of Markdown."""
+    return [
+        f"| {place.title.split(' (')[0]} | {metres} | {figures['n']} | {figures['click_1']:.3f} | "
+        f"{figures['click_3']:.3f} | {figures['click_5']:.3f} | {figures['box']:.3f} |\n"
+        for metres, figures in result[place.target].get("by_resolution", {}).items()
+    ]
+
+
 def command_line(module: str, arguments: list[str]) -> str:
     """What a person types to repeat one measurement; long lists of files are shortened."""
     shown, skipping = [], 0
@@ -240,43 +185,62 @@ def kept(folder: Path | None, name: str, arguments: list[str], measure: Callable
     return result
 
 
+def version(options: argparse.Namespace) -> str:
+    """Digest of what measures: the weights, the pipeline's own text and its libraries."""
+    weights = weights_file(options.model, options.checkpoint).read_bytes()
+    return hashlib.sha256(weights + code_digest()).hexdigest()
+
+
 def write(options: argparse.Namespace, command: str) -> None:
     """Measure every place and write the page, after each measurement anew."""
-    weights = hashlib.sha256(weights_file(options.model, options.checkpoint).read_bytes()).hexdigest()
+    measured_with = version(options)
     network = ["--model", options.model, "--seed", str(options.seed)]
     if options.checkpoint:
         network += ["--checkpoint", options.checkpoint]
-    pictures = os.path.relpath(options.pictures, options.output.parent) if options.pictures else None
-    sections, rows = [], []
+    head, sections, rows, finer_rows = "", [], [], []
     for place in asked_places(options):
         per_raster = max(1, round(options.objects / place.rasters))
         arguments = [*place.files, "--target", place.target, "--objects", str(per_raster), *network]
-        asked = model.parser().parse_args(arguments)
-        clicked = kept(options.keep, f"clicks_{place.name}", [*arguments, weights], partial(model.run, asked))
+        if options.by_resolution:
+            arguments += ["--by-resolution", *(f"{metres:g}" for metres in options.by_resolution)]
+        asked = partial(model.run, model.parser().parse_args(arguments))
+        clicked = kept(options.keep, f"clicks_{place.name}", [*arguments, measured_with], asked)
         rows.append(clicks_row(place, clicked))
-        arguments = [*place.files, "--target", place.target, *place.more, *network]
-        left_out = options.vehicles_without if place.target == "vehicle" else []
-        strategies = [name for name in options.strategies if name not in left_out]
-        arguments += ["--runs", str(options.runs), "--strategies", *strategies]
-        if options.few:
-            arguments += ["--few", *options.few, "--few-examples", str(options.few_examples)]
-        shown = command_line("accuracy", arguments)
-        if options.pictures:
-            arguments += ["--pictures", str(options.pictures)]
-        asked = accuracy.parser().parse_args(arguments)
-        result = kept(
-            options.keep, f"accuracy_{place.name}", [*arguments, weights], partial(accuracy.run, asked)
-        )
-        sections.append(accuracy_section(place, result, shown, pictures))
-        head = HEAD.format(
-            command=command,
-            model="Embedded model" if options.model == "embedded" else f"Model `{options.model}`",
-            runs=options.runs,
-            reference=result["reference"],
-        )
-        page = head + "".join(sections) + CLICKS_HEAD + "".join(rows)
+        finer_rows += resolution_rows(place, clicked)
+        if not place.clicks_only:
+            arguments = accuracy_arguments(place, options, network)
+            shown = command_line("accuracy", arguments)
+            if options.pictures:
+                arguments += ["--pictures", str(options.pictures)]
+            asked = partial(accuracy.run, accuracy.parser().parse_args(arguments))
+            result = kept(options.keep, f"accuracy_{place.name}", [*arguments, measured_with], asked)
+            sections.append(accuracy_section(place, result, shown, pictures_link(options)))
+            head = HEAD.format(
+                command=command,
+                model="Embedded model" if options.model == "embedded" else f"Model `{options.model}`",
+                runs=options.runs,
+                reference=result["reference"],
+            )
+        finer = [RESOLUTION_HEAD, *finer_rows] if finer_rows else []
         if not options.only:
+            page = "".join([head, *sections, CLICKS_HEAD, *rows, *finer])
             options.output.write_text(page, encoding="utf-8")
+
+
+def accuracy_arguments(place: Place, options: argparse.Namespace, network: list[str]) -> list[str]:
+    """What ``benchmarks.accuracy`` is asked for a place."""
+    left_out = options.vehicles_without if place.target == "vehicle" else []
+    strategies = [name for name in options.strategies if name not in left_out]
+    arguments = [*place.files, "--target", place.target, *place.more, *network]
+    arguments += ["--runs", str(options.runs), "--strategies", *strategies]
+    if options.few:
+        arguments += ["--few", *options.few, "--few-examples", str(options.few_examples)]
+    return arguments
+
+
+def pictures_link(options: argparse.Namespace) -> str | None:
+    """Folder of the pictures, as the page links to it."""
+    return os.path.relpath(options.pictures, options.output.parent) if options.pictures else None
 
 
 def _without_keep(arguments: list[str]) -> list[str]:
@@ -297,6 +261,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data/validation"))
     parser.add_argument("--examples", type=int, default=10, help="per place (10)")
+    parser.add_argument(
+        "--scenes", type=Path, help="folder of synthetic test scenes, for clicks (none; see training)"
+    )
+    parser.add_argument(
+        "--by-resolution", nargs="+", type=float, default=[], metavar="METRES", help="of clicks, see model"
+    )
     parser.add_argument("--tiles", type=int, help="of the Estonian tiles, the first so many (all)")
     parser.add_argument(
         "--only",

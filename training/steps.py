@@ -16,6 +16,7 @@ from training.canvases import canvas_task, make_stitched
 from training.network import Prompts, Trainee, box_loss, prompt_loss, semantic_loss
 from training.plates import Plate, ScenePlates, load_boxes, load_footprints, pick_kind, split_plate
 from training.prompting import Task, add_corrections, crop_task
+from training.repaint import repaint
 from training.scenes import BUILDING, VEHICLE
 from training.styles import Style, restyle, styles_of
 from training.views import View, cut_view, orient, random_scale, recolor
@@ -32,6 +33,7 @@ NAMES = {BUILDING: "building", VEHICLE: "vehicle"}
 CANVAS_SHAPES = ((512, 640), (512, 640), (512, 768), (640, 512), (448, 736))
 LARGE_SHAPES = ((1024, 1024), (768, 1024), (1024, 768))
 RESTYLED = 0.4  # share of the plates that take on the colours of another place
+REPAINTED = {True: 0.2, False: 0.4}  # share whose single objects get new colours: synthetic, real
 
 
 @dataclass
@@ -56,6 +58,8 @@ class Data:
     def draw(self, rng: np.random.Generator, real_share: float) -> Plate:
         """A labelled plate: synthetic, or real with footprints or with pseudo-masks."""
         plate = self._plate(rng, real_share)
+        if rng.random() < REPAINTED[plate.synthetic]:
+            plate = repaint(rng, plate)
         if self.styles and rng.random() < RESTYLED:
             style = self.styles[rng.integers(len(self.styles))]
             plate = restyle(plate, style, float(rng.uniform(0.3, 1)))

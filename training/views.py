@@ -98,6 +98,7 @@ def recolor(rng: np.random.Generator, strength: float = 1.0):
     shift = rng.normal(0, 9) * strength
     gamma = float(np.exp(rng.normal(0, 0.2) * strength))
     grey = rng.random() < 0.05 * strength
+    turned = turned_hues(rng, strength) if rng.random() < 0.3 else None
     if rng.random() < 0.25:
         return lambda image: image
     levels = np.arange(256, dtype=np.float32)[:, None]
@@ -106,11 +107,22 @@ def recolor(rng: np.random.Generator, strength: float = 1.0):
 
     def change(image: np.ndarray) -> np.ndarray:
         changed = cv2.LUT(image, table)
+        if turned is not None:
+            changed = cv2.transform(changed, turned)
         if grey:
             changed = np.repeat(changed.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
         return changed
 
     return change
+
+
+def turned_hues(rng: np.random.Generator, strength: float) -> np.ndarray:
+    """Matrix (3, 3) that turns hues about the grey axis and makes colours paler or stronger."""
+    angle = rng.normal(0, 0.45) * strength
+    saturation = np.exp(rng.normal(-0.1, 0.4) * strength)
+    grey = np.full((3, 3), 1 / 3)
+    across = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)  # quarter turn (Rodrigues)
+    return grey + saturation * (np.cos(angle) * (np.eye(3) - grey) + np.sin(angle) * across)
 
 
 def random_scale(rng: np.random.Generator, longer_side: float, least: float, most: float) -> float:

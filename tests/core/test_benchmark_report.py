@@ -10,7 +10,7 @@ import pytest
 import shapely
 from affine import Affine
 
-from benchmarks import accuracy, report
+from benchmarks import accuracy, places, report
 from core.errors import ExemplarError
 
 PIXEL = 0.25
@@ -82,16 +82,38 @@ def test_long_lists_of_files_are_shortened():
 
 def test_a_folder_without_places_is_refused(tmp_path):
     with pytest.raises(ExemplarError, match="holds no"):
-        report.places(tmp_path, 10)
+        places.places(tmp_path, 10)
 
 
 def test_one_place_of_several_can_be_measured_alone(data, capsys):
     (data / "banepa.tif").symlink_to(data / "kampala.tif")
-    given = SimpleNamespace(data=data, examples=2, tiles=None, only=["banepa"], keep=data)
-    assert [place.name for place in report.asked_places(given)] == ["buildings_banepa"]
+    given = SimpleNamespace(data=data, scenes=None, examples=2, tiles=None, only=["banepa"], keep=data)
+    assert [place.name for place in places.asked_places(given)] == ["buildings_banepa"]
     given.only = None
-    assert len(report.asked_places(given)) == 2
+    assert len(places.asked_places(given)) == 2
     assert report.main(["--data", str(data), "--only", "banepa", "nowhere"]) == 2
     assert "no place of the name nowhere" in capsys.readouterr().err
     assert report.main(["--data", str(data), "--only", "banepa"]) == 2
     assert "give it --keep" in capsys.readouterr().err
+
+
+def test_clicks_are_told_on_unseen_scenes_and_by_resolution(data, embedded_checkpoint, tmp_path, capsys):
+    pytest.importorskip("cv2")
+    from training.unseen_scenes import FIRST_SEED, write_scene
+
+    scenes, page = tmp_path / "scenes", tmp_path / "results.md"
+    asked = ["--data", str(data), "--scenes", str(scenes), "--objects", "2", "--output", str(page)]
+    write_scene(scenes, FIRST_SEED, side=384)
+    given = places.synthetic_places(scenes)
+    assert [place.name for place in given] == ["buildings_synthetic", "vehicles_synthetic"]
+    asked += ["--checkpoint", str(embedded_checkpoint), "--by-resolution", "0.25", "--runs", "2"]
+    asked += ["--examples", "1", "--strategies", "random-point"]
+
+    assert report.main(asked) == 0
+
+    text = page.read_text()
+    assert "## Buildings, Kampala" in text and "## Buildings, synthetic" not in text
+    assert "\n| Buildings, synthetic | 2 |" in text and "\n| Vehicles, synthetic | 2 |" in text
+    assert "\n| Buildings, Kampala | 0.25 | 2 |" in text and "\n| Buildings, synthetic | 0.25 | 2 |" in text
+    assert report.main(["--data", str(data), "--scenes", str(tmp_path / "empty")]) == 2
+    assert "run python -m training.unseen_scenes first" in capsys.readouterr().err

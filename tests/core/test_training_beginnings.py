@@ -13,10 +13,12 @@ import timm
 from training.backbone import NAME, PREFIX, backbone_weights
 from training.network import Trainee
 from training.plates import Plate
+from training.repaint import FEATHER_PX, repaint
 from training.state import State, of_sam
 from training.steps import NAMES
 from training.styles import restyle, style_of, styles_of
 from training.train import begin, parser
+from training.views import turned_hues
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +104,50 @@ def test_a_picture_takes_on_another_places_colours():
     assert np.array_equal(restyle(plate, style, 0.0).image, plate.image)
     halfway = style_of(restyle(plate, style, 0.5).image).mean
     np.testing.assert_allclose(halfway, (style_of(plate.image).mean + style.mean) / 2, atol=1.5)
+
+
+def with_objects(plate):
+    """Two objects of 80 x 60 pixels, and one of a single pixel at the edge."""
+    instances = plate.instances.copy()
+    instances[50:130, 40:100], instances[300:380, 400:460], instances[0, 599] = 1, 2, 3
+    return Plate(plate.image, instances, np.array([0, 1, 1, 2], np.uint8), tuple(NAMES))
+
+
+def test_repainted_objects_have_other_colours_and_the_same_texture():
+    plate = with_objects(plate_of((90, 110, 100), 12, 0))
+    before = plate.image.copy()
+    painted = [repaint(np.random.default_rng(seed), plate) for seed in range(20)]
+    assert np.array_equal(plate.image, before)  # the cached plate stays
+    core = np.s_[50 + FEATHER_PX : 130 - FEATHER_PX, 40 + FEATHER_PX : 100 - FEATHER_PX]
+    shifts = np.array([one.image[core].mean(axis=(0, 1)) - before[core].mean(axis=(0, 1)) for one in painted])
+    assert np.abs(shifts).max(axis=1).min() == 0  # now and then it is left out
+    assert np.percentile(np.abs(shifts).max(axis=1), 75) > 25 and (np.ptp(shifts, axis=0) > 60).all()
+    gentle = next(one for one, shift in zip(painted, shifts) if 5 < np.abs(shift).max() < 60)
+    texture = (
+        part - part.mean() for part in (before[core][..., 1], gentle.image[core][..., 1].astype(float))
+    )
+    assert np.corrcoef(*(part.ravel() for part in texture))[0, 1] > 0.95
+
+
+def test_ground_is_repainted_too_and_objects_only_as_wholes():
+    plate = with_objects(plate_of((90, 110, 100), 12, 0))
+    ground_changed = False
+    for seed in range(20):
+        changed = (repaint(np.random.default_rng(seed), plate).image != plate.image).any(axis=2)
+        near = np.zeros_like(changed)
+        near[50 - FEATHER_PX : 130 + FEATHER_PX, 40 - FEATHER_PX : 100 + FEATHER_PX] = True
+        near[300 - FEATHER_PX : 380 + FEATHER_PX, 400 - FEATHER_PX : 460 + FEATHER_PX] = True
+        ground_changed |= bool((changed & ~near).sum() > 100)
+        share = changed[52:128, 42:98].mean()
+        assert share < 0.05 or share > 0.8
+    assert ground_changed
+
+
+def test_turned_hues_leave_greys_and_brightness_as_they_are():
+    matrices = [turned_hues(np.random.default_rng(seed), 1.0) for seed in range(30)]
+    for matrix in matrices:
+        np.testing.assert_allclose(matrix @ np.ones(3), 1, atol=1e-9)
+        np.testing.assert_allclose(matrix.sum(axis=0), 1, atol=1e-9)
+    reds = np.array([matrix @ (180, 90, 60) for matrix in matrices])
+    assert {0, 1} <= set(reds.argmax(axis=1))  # some so far that red becomes green
+    assert np.ptp(reds, axis=1).min() < 60 < 150 < np.ptp(reds, axis=1).max()  # paler and stronger
