@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .heads import build_heads
+from .quality import PREFIX as QUALITY_HEAD
+from .quality import QualityHead
 
 CANVAS = 1024  # pixels, the side of the square that SAM sees
 STRIDE = 16  # canvas pixels per embedding cell
@@ -273,9 +275,11 @@ def build_embedded() -> Sam:
     return sam.eval()
 
 
-def take_heads(state: dict[str, Tensor]) -> tuple[SemanticHead | None, BoxHead | None]:
-    """Take the heads' weights out of a model file's and build them; None for one that the file lacks."""
-    return _take(state, SEMANTIC_HEAD, SemanticHead), _take(state, BOX_HEAD, BoxHead)
+def take_heads(state: dict[str, Tensor]) -> dict[str, nn.Module]:
+    """Take the heads' weights out of a model file's and build those that the file has, by their names."""
+    known = {SEMANTIC_HEAD: SemanticHead, BOX_HEAD: BoxHead, QUALITY_HEAD: QualityHead}
+    taken = {prefix.rstrip("."): _take(state, prefix, kind) for prefix, kind in known.items()}
+    return {name: head for name, head in taken.items() if head is not None}
 
 
 def _take(state: dict[str, Tensor], prefix: str, kind: type[nn.Module]) -> nn.Module | None:

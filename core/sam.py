@@ -24,6 +24,7 @@ from .embedded import BoxHead, ConvEncoder, SemanticHead, build_embedded, take_h
 from .errors import CancelledError, InputError
 from .folding import settle
 from .heads import build_heads
+from .quality import QualityHead
 from .weights import read_state_dict
 
 LOGIT_STRIDE = 4  # canvas pixels per pixel of SAM's low-resolution masks
@@ -77,7 +78,8 @@ class Decoded:
         Masks before thresholding at 0; one pixel per 4 x 4 canvas pixels.
         K is 1, or 3 with ``multimask``. Of a part of the canvas: its pixels only.
     iou_pred : ndarray of float32, shape (R, K)
-        SAM's own estimate of each mask's IoU.
+        The network's own estimate of each mask's IoU: SAM's, read before a mask is
+        drawn; corrected where the network has a head for that and the whole was drawn.
     kept : ndarray of int64, shape (M, 2), optional
         Where only some masks were asked for: the prompt set and the number of
         each, best first. ``logits`` are (M, 1, ...) and ``iou_pred`` (M, 1) then.
@@ -142,6 +144,8 @@ class Segmenter:
         Answers what is where and where objects end, from the embedding.
     box_head : BoxHead, optional
         Answers how far the object at a place reaches, from the embedding.
+    quality_head : QualityHead, optional
+        Corrects the predicted IoU of masks that are drawn whole.
     identity : str, optional
         What tells these weights from all others, and how they are evaluated;
         without it no result can be kept for later (``core.cache``).
@@ -155,6 +159,7 @@ class Segmenter:
         half: torch.dtype | None = None,
         semantic_head: SemanticHead | None = None,
         box_head: BoxHead | None = None,
+        quality_head: QualityHead | None = None,
         identity: str | None = None,
     ):
         self.sam = sam.to(device).eval()
@@ -166,6 +171,7 @@ class Segmenter:
             self.sam.image_encoder.to(memory_format=torch.channels_last)
         self._semantic_head = semantic_head and semantic_head.to(device).eval()
         self._box_head = box_head and box_head.to(device).eval()
+        self._quality_head = quality_head and quality_head.to(device).eval()
         self.knows_borders = semantic_head is not None
         self.name = name
         self.device = torch.device(device)
@@ -185,7 +191,7 @@ class Segmenter:
         not the catalogue's, unless it is given as a checkpoint.
         """
         with models.open_weights(name, checkpoint) as (path, file, sha256):
-            state, heads = read_state_dict(path, file), (None, None)
+            state, heads = read_state_dict(path, file), {}
         if name == mobile_sam.NAME:
             sam, state = mobile_sam.build_mobile_sam(), mobile_sam.from_published(state)
         else:
@@ -199,15 +205,7 @@ class Segmenter:
                 f"{path} is no checkpoint of the model {name!r}. Choose the file that belongs to it."
             ) from error
         settle(sam)
-        semantic_head, box_head = heads
-        return cls(
-            sam,
-            name,
-            choose_device(device),
-            semantic_head=semantic_head,
-            box_head=box_head,
-            identity=sha256,
-        )
+        return cls(sam, name, choose_device(device), identity=sha256, **heads)
 
     @torch.inference_mode()
     def encode(self, image_canvas: np.ndarray) -> Embedding:
@@ -300,12 +298,18 @@ class Segmenter:
                 multimask=multimask,
             )
             if best is None:
-                logits.append(self._drawn(read, part))
-                iou_pred.append(_array(read.iou_pred))
+                drawn = self._decoder.draw(read.cells, read.kernels, part)
+                estimate = read.iou_pred if part_canvas else self._judged(read.iou_pred, drawn, embedding)
+                logits.append(_array(drawn))
+                iou_pred.append(_array(estimate))
             else:
                 best.add(start, read, self._drawn(read, seen_part) if seen_part else None)
         if best is not None:
-            return self._draw_best(best, part, seen_part, cancelled)
+            kept = self._draw_best(best, part, seen_part, cancelled)
+            if part_canvas or not len(kept.logits):
+                return kept
+            judged = self._judged(self._tensor(kept.iou_pred), self._tensor(kept.logits), embedding)
+            return dataclasses.replace(kept, iou_pred=_array(judged))
         return Decoded(np.concatenate(logits), np.concatenate(iou_pred))
 
     def click(
@@ -325,6 +329,13 @@ class Segmenter:
             self._side = None  # its memory is needed now
             self._side = self._decoder.prepare(embedding.features)
         return self._side
+
+    def _judged(self, iou_pred: torch.Tensor, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
+        """Predicted IoU (R, K) of masks that are drawn whole; of the square, the image's part counts."""
+        if self._quality_head is None:
+            return iou_pred
+        height, width = (-(-side // LOGIT_STRIDE) for side in embedding.shape_canvas)
+        return self._quality_head(iou_pred.float(), logits[..., :height, :width].float())
 
     def _drawn(self, read: Read, part: tuple[slice, slice]) -> np.ndarray:
         return _array(self._decoder.draw(read.cells, read.kernels, part))

@@ -11,6 +11,7 @@ import torch
 from scipy import ndimage
 
 from core.boxes import PLACE, centres
+from core.quality import looks
 from training.cache import HELD_OUT_SEED
 from training.canvases import canvas_task, make_stitched
 from training.network import Prompts, Trainee, box_loss, prompt_loss, semantic_loss
@@ -71,6 +72,15 @@ class Data:
                 return self.pseudo[rng.integers(len(self.pseudo))]
             return self.footprints[rng.integers(len(self.footprints))]
         return self.scenes.draw(rng)
+
+
+@dataclass
+class Answers:
+    """How the masks of P prompts look (P, 4, 4; ``core.quality``), true IoU (P, 4), which are groups (P,)."""
+
+    looks: torch.Tensor
+    iou: torch.Tensor
+    group: torch.Tensor
 
 
 @dataclass
@@ -215,8 +225,9 @@ def canvas_step(
     large: bool = False,
     groups: int = 2,
     singles: int = 2,
+    answers: list[Answers] | None = None,
 ) -> Outcome:
-    """Runs on a whole stitched canvas, as the pipeline makes them."""
+    """Runs on a whole stitched canvas, as the pipeline makes them; ``answers``, if given, are added to."""
     shapes = LARGE_SHAPES if large else CANVAS_SHAPES
     stitched = None
     while stitched is None:
@@ -230,11 +241,22 @@ def canvas_step(
     features = model.encode([stitched.canvas.image])
     in_query = features[..., stitched.canvas.column // 16 :]
     semantic = _semantic(model, in_query, [stitched.query_view]).loss
-    return Outcome(_decode(model, features, task, figures, name, rng) + SEMANTIC_WEIGHT * semantic, figures)
+    loss = _decode(model, features, task, figures, name, rng, answers=answers)
+    return Outcome(loss + SEMANTIC_WEIGHT * semantic, figures)
 
 
-def view_step(model: Trainee, data: Data, rng: np.random.Generator, size: int, prompts: int = 6) -> Outcome:
-    """Clicks, corrected where the answer was wrong, and boxes in a view as large as a canvas."""
+def view_step(
+    model: Trainee,
+    data: Data,
+    rng: np.random.Generator,
+    size: int,
+    prompts: int = 6,
+    answers: list[Answers] | None = None,
+) -> Outcome:
+    """Clicks, corrected where the answer was wrong, and boxes in a view as large as a canvas.
+
+    ``answers``, if given, are added to.
+    """
     task = None
     while task is None:
         view = random_view(rng, data.draw(rng, 0.5), size, 48, 200, shrinks=True)
@@ -243,7 +265,7 @@ def view_step(model: Trainee, data: Data, rng: np.random.Generator, size: int, p
     features = model.encode([view.image])
     name = f"view {'synthetic' if view.synthetic else 'real'}"
     semantic = _semantic(model, features, [view]).loss
-    loss = _decode(model, features, task, figures, name, rng, corrected=True)
+    loss = _decode(model, features, task, figures, name, rng, corrected=True, answers=answers)
     return Outcome(loss + SEMANTIC_WEIGHT * semantic, figures)
 
 
@@ -256,8 +278,9 @@ def _decode(
     rng: np.random.Generator,
     origin=(0, 0),
     corrected: bool = False,
+    answers: list[Answers] | None = None,
 ) -> torch.Tensor:
-    """Loss of all prompts of a task; adds the mean IoUs to ``figures``.
+    """Loss of all prompts of a task; adds the mean IoUs to ``figures``, and to ``answers`` how they look.
 
     Clicked objects get, mostly, the box that the box head sees there, as users'
     clicks do. Where ``corrected``, they are answered a second time, with one or
@@ -270,6 +293,8 @@ def _decode(
         logits, quality = model.decode(features, prompts, origin)
         loss, iou = prompt_loss(logits, quality, target, weight, group)
         total, count = total + loss * len(group), count + len(group)
+        if answers is not None:
+            answers.append(Answers(looks(quality, logits), iou, group))
         return logits, quality, iou
 
     for _, prompts, target, weight, group in task.parts():

@@ -1,0 +1,156 @@
+"""Fit the quality head: how good a drawn mask is, learned from scenes that the model has not seen.
+
+``python -m training.quality MODEL.safetensors`` adds the head to an exported model, in
+place. The model answers clicks, boxes and runs on canvases as in training, but
+on synthetic scenes of other seeds; the head's five numbers are fitted to the true IoUs
+of four fifths of them, and the rest tells what that changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import cv2
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from core.embedded import BOX_HEAD, SEMANTIC_HEAD
+from core.quality import PREFIX, QualityHead
+from core.verified_file import hash_file
+from training.cache import FOLDER as CACHE
+from training.cache import fill_cache
+from training.export import MODEL_FILE, to_half
+from training.network import Trainee
+from training.plates import ScenePlates
+from training.steps import Answers, Data, canvas_step, view_step
+
+FOLDER = CACHE.parent / "quality_scenes"
+SEEDS = {512: range(920_000, 920_030), 1024: range(930_000, 930_010)}  # by side in pixels
+VIEWS = 160
+CANVAS_SHARE = 0.3
+OTHER_TOKENS = 0.3  # weight of the multimask tokens beside the single answer
+DECAY = 1e-3  # of the head's weights: pulls towards no influence
+
+
+@dataclass
+class Sample:
+    """Answers one by one: how they look (N, 4), true IoU, weight and number of the view (N,)."""
+
+    looks: Tensor
+    iou: Tensor
+    weight: Tensor
+    view: Tensor
+
+
+def trainee_of(path: Path) -> Trainee:
+    """The network of an exported model, as training has it."""
+    names = {SEMANTIC_HEAD: "head.", BOX_HEAD: "box_head."}
+    state = {}
+    for name, value in load_file(path).items():
+        if name.startswith(PREFIX):
+            continue
+        prefix = next((prefix for prefix in names if name.startswith(prefix)), None)
+        own = f"sam.{name}" if prefix is None else names[prefix] + name.removeprefix(prefix)
+        state[own] = value.float() if value.dtype.is_floating_point else value
+    model = Trainee()
+    model.load_state_dict(state)
+    return model.eval()
+
+
+@torch.no_grad()
+def collect(model: Trainee, data: Data, views: int, seed: int = 0) -> Sample:
+    """Answers in views and on canvases, drawn as in training."""
+    rng, parts = np.random.default_rng(seed), []
+    for number in range(views):
+        found: list[Answers] = []
+        large = rng.random() < 0.4
+        if rng.random() < CANVAS_SHARE:
+            canvas_step(model, data, rng, large, groups=4, singles=4, answers=found)
+        else:
+            view_step(model, data, rng, 1024 if large else 512, prompts=10, answers=found)
+        for one in found:
+            # groups are the first token's task alone
+            weight = torch.where(one.group[:, None], 0.0, OTHER_TOKENS).repeat(1, one.iou.shape[1])
+            weight[:, 0] = 1
+            here = torch.full(weight.shape, number)
+            parts.append([part.flatten(0, 1) for part in (one.looks, one.iou, weight, here)])
+    return Sample(*(torch.cat(part) for part in zip(*parts)))
+
+
+def fit(sample: Sample, steps: int = 200) -> QualityHead:
+    """The head whose estimates lie closest to the true IoUs, by weighted squares."""
+    head = QualityHead()
+    mean, spread = sample.looks.mean(0), sample.looks.std(0) + 1e-6
+    standard = (sample.looks - mean) / spread
+    weights = torch.zeros(standard.shape[1] + 1, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=steps, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        estimate = (standard @ weights[:-1] + weights[-1]).sigmoid()
+        error = (sample.weight * (estimate - sample.iou) ** 2).sum() / sample.weight.sum()
+        error = error + DECAY * (weights[:-1] ** 2).sum()
+        error.backward()
+        return error
+
+    optimizer.step(loss)
+    with torch.no_grad():
+        head.layer.weight.copy_((weights[:-1] / spread)[None])
+        head.layer.bias.copy_(weights[-1:] - (weights[:-1] * mean / spread).sum())
+    return head.eval()
+
+
+@torch.no_grad()
+def report(head: QualityHead, sample: Sample) -> str:
+    """Rank correlation and error on the fifth of the views that was not fitted to, before and after."""
+    told = []
+    chosen = (sample.view % 5 == 0) & (sample.weight == 1)
+    true = sample.iou[chosen].numpy()
+    for name, judge in (("before", QualityHead()), ("after", head)):
+        estimate = judge.judge(sample.looks[chosen]).numpy()
+        rank = spearmanr(estimate, true).statistic
+        told.append(f"{name}: rank correlation {rank:.3f}, mean error {np.abs(estimate - true).mean():.3f}")
+    return "; ".join(told)
+
+
+def add_head(path: Path, head: QualityHead) -> None:
+    """Write the head into a model file, in the place of one that is there."""
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    state = load_file(path)
+    state |= to_half({f"{PREFIX}{name}": value for name, value in head.state_dict().items()})
+    part = path.with_suffix(".part")
+    save_file(state, part, metadata=metadata)
+    part.replace(path)
+
+
+def main() -> None:
+    """Fit and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path, nargs="?", default=MODEL_FILE)
+    parser.add_argument("--views", type=int, default=VIEWS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    for side, seeds in SEEDS.items():
+        fill_cache(FOLDER, seeds, side)
+    data = Data(ScenePlates(FOLDER, 0, 10**6), [], [], [], [])
+    sample = collect(trainee_of(arguments.model), data, arguments.views)
+    fitted = sample.view % 5 != 0
+    head = fit(Sample(*(part[fitted] for part in vars(sample).values())))
+    print(f"{len(sample.iou)} answers; {report(head, sample)}")
+    add_head(arguments.model, head)
+    print(f"{arguments.model}: {arguments.model.stat().st_size} bytes, SHA-256 {hash_file(arguments.model)}")
+
+
+if __name__ == "__main__":
+    main()
