@@ -110,7 +110,7 @@ def most_confident(canvas: Canvas, runs: int) -> Keep:
     """The rule that draws the runs which :func:`combine` counts, judged on the example's column alone."""
 
     def confidence(iou_pred: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        return _confidence(iou_pred[:, 0], logits[:, 0], canvas)[:, None]
+        return _confidence(iou_pred[:, 0], recovery(logits[:, 0], canvas))[:, None]
 
     return Keep(_kept(runs), judge=confidence, seen_canvas=np.s_[:, : canvas.column])
 
@@ -119,8 +119,8 @@ def _kept(runs: int) -> int:
     return max(1, round(KEPT_SHARE * runs))
 
 
-def _confidence(iou_pred: np.ndarray, logits: np.ndarray, canvas: Canvas) -> np.ndarray:
-    return np.clip(iou_pred, 0, 1) * recovery(logits, canvas)
+def _confidence(iou_pred: np.ndarray, recovered: np.ndarray) -> np.ndarray:
+    return np.clip(iou_pred, 0, 1) * recovered
 
 
 def combine(
@@ -139,7 +139,8 @@ def combine(
         network's own classes have a say, see :func:`_by_class`.
     """
     logits, iou_pred = decoded.logits[:, 0], decoded.iou_pred[:, 0]
-    confidence = _confidence(iou_pred, logits, canvas)
+    recovered = recovery(logits, canvas)
+    confidence = _confidence(iou_pred, recovered)
     count = _kept(len(logits)) if decoded.kept is None else len(logits)
     kept = np.argsort(-confidence, kind="stable")[:count]
     weights = confidence[kept] + np.finfo(np.float32).tiny
@@ -151,7 +152,7 @@ def combine(
     # Relative to the example, so that one cut serves all images and no tile depends on another.
     relative = np.clip(share / max(on_example, LEAST_VOTE), 0, 1)
     if target is not None and embedding.classes is not None:
-        trust = min(float(recovery(logits[kept], canvas).mean()) / TRUSTED, 1.0)
+        trust = min(float(recovered[kept].mean()) / TRUSTED, 1.0)
         relative = _by_class(relative, embedding.classes, canvas, target, trust)
     tile = np.ascontiguousarray(canvas.tile_part(np.where(canvas.query, relative, 0)), dtype=np.float32)
     return Vote(
