@@ -21,6 +21,9 @@ One JSON object is printed, with the parts that were asked for:
      time per tile from that of the most tiles)
   f  the sample town again, from the cache: with another least score, with another strategy
      encodings and decodings of each, threshold_ratio and strategy_ratio (time computed anew / again)
+  g  the embedded model's network beside ViT-B's, one canvas, 64 runs: the published way, and ours
+     encoder_ratio, decoder_ratio (ViT-B ours / embedded), published_encoder_ratio,
+     published_decoder_ratio (ViT-B the published way / embedded), memory_ratio, published_memory_ratio
 
 Ratios are of processor time; those that end in ``_wall`` are of the clock on the wall. With
 ``--write`` the figures go into docs/performance.json and the table of docs/performance.md; parts
@@ -44,7 +47,7 @@ import numpy as np
 from benchmarks.speed_page import write_page
 
 ROOT = Path(__file__).resolve().parents[1]
-GUIDED = "guided"
+GUIDED, EMBEDDED = "guided", "embedded"
 CLOCKS = ("", "_wall")  # what names of seconds and ratios end in: processor time, and the wall's
 
 
@@ -238,11 +241,31 @@ def cached(sides: Sides, options: argparse.Namespace) -> dict:
     }
 
 
+def small_network(sides: Sides, options: argparse.Namespace) -> dict:
+    """(g): the embedded model's network beside ViT-B's; weights do not matter for that."""
+    column = {"layout": "column", "runs": options.runs}
+    told = sides.in_turn(
+        options.repeats,
+        {
+            "published": ("published", column),
+            "ours": ("ours", column),
+            "embedded": ("ours", column | {"model": EMBEDDED}),
+        },
+    )
+    figures: dict[str, float] = {"repeats": options.repeats}
+    for prefix, side in (("published_", "published"), ("", "ours")):
+        for name, part in (("encoder", "encode"), ("decoder", "decode")):
+            figures[f"{prefix}{name}_ratio"] = _seconds(told[side], part) / _seconds(told["embedded"], part)
+        figures[f"{prefix}memory_ratio"] = _peak(told["embedded"]) / _peak(told[side])
+    return {"g": figures}
+
+
 PARTS: dict[str, Callable[[Sides, argparse.Namespace], dict]] = {
     "abc": same_canvas,
     "d": embedded,
     "e": many_tiles,
     "f": cached,
+    "g": small_network,
 }
 
 
@@ -251,7 +274,7 @@ def parser() -> argparse.ArgumentParser:
     described = argparse.ArgumentParser(
         prog="benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    described.add_argument("--only", nargs="+", choices=list("abcdef"), default=list("abcdef"))
+    described.add_argument("--only", nargs="+", choices=list("abcdefg"), default=list("abcdefg"))
     described.add_argument("--repeats", type=int, default=5, help="runs of each side (5)")
     described.add_argument("--runs", type=int, default=64, help="prompt sets per canvas (64)")
     described.add_argument("--threads", type=int, default=1, help="of each side (1)")

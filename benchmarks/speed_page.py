@@ -89,6 +89,12 @@ ROWS: list[tuple[str, str, Say, str]] = [
         "no encoding",
     ),
     ("f", "computed anew / from the cache", _times("strategy_ratio"), ""),
+    ("g", "encoder: ViT-B's, ours / the embedded model's", _times("encoder_ratio", wall=False), "100"),
+    ("g", "the same, ViT-B the published way", _times("published_encoder_ratio", wall=False), ""),
+    ("g", "64 runs: ViT-B's, ours / the embedded model's", _times("decoder_ratio", wall=False), "5"),
+    ("g", "the same, ViT-B the published way", _times("published_decoder_ratio", wall=False), ""),
+    ("g", "peak memory, the embedded model's / ViT-B's, ours", _share("memory_ratio"), ""),
+    ("g", "the same, ViT-B the published way", _share("published_memory_ratio"), ""),
 ]
 
 

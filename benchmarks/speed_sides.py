@@ -131,13 +131,15 @@ def ours(
     if settings:
         process.prepare()
     from core.candidates import most_confident
+    from core.embedded import build_embedded
     from core.folding import settle
     from core.mobile_sam import build_mobile_sam
     from core.sam import Segmenter, build_vit
 
     canvas, area = _canvas(layout)
     prompts = _prompts(canvas, runs)
-    build = build_mobile_sam if model == "mobile_sam" else partial(build_vit, model)
+    builders = {"mobile_sam": build_mobile_sam, "embedded": build_embedded}
+    build = builders.get(model, partial(build_vit, model))
     network = _random(build)
     settle(network)  # as after loading a file
     segmenter = Segmenter(network, model)

@@ -28,6 +28,7 @@ class Told:
         ("published", "halves"): (30.0, 10.0, 4e9),
         ("ours", "vit_b"): (15.0, 5.0, 1e9),
         ("ours", "mobile_sam"): (1.0, 4.0, 1e9),
+        ("ours", "embedded"): (0.5, 2.0, 8e8),
         ("arithmetic", "column"): (12.0, 3.0, 1e9),
     }
 
@@ -105,6 +106,13 @@ def test_end_to_end_is_set_against_the_same_area(monkeypatch, capsys):
     assert result["encoding_ratio"] == 5 and result["other_share"] == pytest.approx(0.2)
 
 
+def test_the_embedded_network_beside_a_vit_b(monkeypatch, capsys):
+    g = figures(monkeypatch, capsys, "--only", "g", "--repeats", "3")["g"]
+    assert (g["encoder_ratio"], g["published_encoder_ratio"]) == (30, 60)
+    assert (g["decoder_ratio"], g["published_decoder_ratio"]) == (2.5, 10)
+    assert (g["memory_ratio"], g["published_memory_ratio"]) == (0.8, 0.2)
+
+
 def test_memory_and_time_over_more_and_more_tiles(monkeypatch, capsys):
     class Growing(Told):
         def run(self, side, **options):
@@ -123,13 +131,13 @@ def test_memory_and_time_over_more_and_more_tiles(monkeypatch, capsys):
 def test_the_page_has_the_parts_that_were_measured_now_and_before(monkeypatch, capsys, tmp_path):
     page = tmp_path / "performance.md"
     page.write_text(f"before\n{BEGIN}\n{END}\nafter\n")
-    for part in "dabc":
+    for part in "dgabc":
         result = figures(monkeypatch, capsys, "--only", part, "--repeats", "3")
         write_page(result, tmp_path)
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n")
     rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
-    assert [row[2] for row in rows if row[2] != " "] == ["a", "b", "c", "d"]
+    assert [row[2] for row in rows if row[2] != " "] == ["a", "b", "c", "d", "g"]
     assert any("2.50 times (1.43)" in row and row.endswith("| 2.5 |") for row in rows)
     page.write_text("no place")
     with pytest.raises(ValueError, match="no place for the figures"):
