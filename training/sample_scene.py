@@ -102,9 +102,9 @@ def _with_truth(town: Town, image: np.ndarray) -> SampleTown:
     return sample
 
 
-def map_from_px() -> Affine:
-    """Map coordinates of the town's pixels."""
-    return Affine(GSD_M, 0, ORIGIN_M[0], 0, -GSD_M, ORIGIN_M[1])
+def map_from_px(gsd_m: float = GSD_M) -> Affine:
+    """Map coordinates of the town's pixels, or of another scene's of this size in metres."""
+    return Affine(gsd_m, 0, ORIGIN_M[0], 0, -gsd_m, ORIGIN_M[1])
 
 
 def to_map(polygon: Polygon) -> Polygon:

@@ -13,12 +13,11 @@ import cv2
 import geopandas as gpd
 import numpy as np
 import rasterio
-from affine import Affine
 from rasterio.features import shapes
 from shapely.geometry import shape
 
 from training.cache import FOLDER as CACHE
-from training.sample_scene import CRS, ORIGIN_M
+from training.sample_scene import CRS, map_from_px
 from training.scenes import Scene, make_scene
 from training.steps import NAMES
 
@@ -27,14 +26,11 @@ FIRST_SEED = 950_000  # beyond those that validate while training
 COUNT, SIDE = 12, 768
 
 
-def map_from_px(scene: Scene) -> Affine:
-    """Map coordinates of a scene's pixels."""
-    return Affine(scene.gsd_m, 0, ORIGIN_M[0], 0, -scene.gsd_m, ORIGIN_M[1])
-
-
 def truth_of(scene: Scene) -> gpd.GeoDataFrame:
     """Outlines of what is seen of each building and vehicle, in map coordinates."""
-    seen = shapes(scene.instances.astype(np.int32), mask=scene.instances > 0, transform=map_from_px(scene))
+    seen = shapes(
+        scene.instances.astype(np.int32), mask=scene.instances > 0, transform=map_from_px(scene.gsd_m)
+    )
     parts = [(int(number), shape(outline)) for outline, number in seen if scene.kinds[int(number)] in NAMES]
     numbers, outlines = zip(*parts) if parts else ((), ())
     table = gpd.GeoDataFrame({"number": numbers}, geometry=list(outlines), crs=CRS)
@@ -51,7 +47,9 @@ def write_scene(folder: Path, seed: int, side: int = SIDE) -> Path:
     height, width = scene.image.shape[:2]
     profile = {"driver": "GTiff", "count": 3, "width": width, "height": height, "dtype": "uint8", "crs": CRS}
     truth_of(scene).to_file(folder / f"{seed}_truth.gpkg", driver="GPKG")
-    with rasterio.open(path, "w", transform=map_from_px(scene), compress="deflate", **profile) as raster:
+    with rasterio.open(
+        path, "w", transform=map_from_px(scene.gsd_m), compress="deflate", **profile
+    ) as raster:
         raster.write(scene.image.transpose(2, 0, 1))
     return path
 
