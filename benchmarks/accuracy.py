@@ -42,6 +42,7 @@ from benchmarks.figures import paired_difference, spread
 from benchmarks.pictures import Shown, draw_case, draw_strip
 from benchmarks.tiles import Search
 from core import output
+from core.cache import Cache
 from core.errors import ExemplarError
 from core.evaluate import evaluate, read_polygons
 from core.example import read_example, working_resolution
@@ -54,15 +55,20 @@ from core.targets import target_named
 
 OUTLINE_IOU, BOX_IOU = 0.5, 0.3  # of a match; small boxes differ much by a pixel
 ERRORS_SHOWN = 6  # of each cause
+CACHE_LIMIT = 4 << 30  # bytes
 
 Runner = Callable[[Case, str], gpd.GeoDataFrame]  # a case and a strategy's name -> what was found
 
 
 class Users:
-    """Runs a case as a user would: the pipeline with its defaults, or a baseline in its place."""
+    """Runs a case as a user would: the pipeline with its defaults, or a baseline in its place.
 
-    def __init__(self, options: argparse.Namespace, segmenter: Segmenter, folder: Path):
-        self.options, self.segmenter, self.folder = options, segmenter, folder
+    The strategies look at the same canvases, so all but the first find them encoded in the
+    cache; what comes from there is what was computed, bit for bit.
+    """
+
+    def __init__(self, options: argparse.Namespace, segmenter: Segmenter, folder: Path, cache: Cache):
+        self.options, self.segmenter, self.folder, self.cache = options, segmenter, folder, cache
 
     def __call__(self, case: Case, strategy: str) -> gpd.GeoDataFrame:
         """What one example finds with one strategy; also left in the folder."""
@@ -90,7 +96,7 @@ class Users:
             runs=self.options.runs,
             seed=self.options.seed,
         )
-        detect(request, segmenter=self.segmenter)
+        detect(request, segmenter=self.segmenter, cache=self.cache)
 
     def _baseline(self, case: Case, strategy: str, path: Path) -> None:
         target = target_named(self.options.target)
@@ -271,7 +277,7 @@ def run(options: argparse.Namespace) -> dict:
         folder.mkdir(parents=True, exist_ok=True)
         outliner = segmenter if options.boxes else None
         cases = draw_cases(places, folder, examples=options.examples, seed=options.seed, outliner=outliner)
-        runner = Users(options, segmenter, folder)
+        runner = Users(options, segmenter, folder, Cache(Path(temporary) / "cache", CACHE_LIMIT))
         result = measure(cases, options.strategies, runner, options)
         if options.pictures and result["reference"] not in TRIVIAL:
             by = "f1" if options.boxes else "iou"
