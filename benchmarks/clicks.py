@@ -15,12 +15,15 @@ from scipy import ndimage
 from shapely import Polygon
 from shapely.affinity import affine_transform, scale
 
-from benchmarks.masks import bounds, canvas_masks, iou
+from benchmarks.masks import bounds, canvas_masks
 from core.canvas import FILL, SIDE
 from core.raster import Raster
 from core.sam import Decoded, Embedding, Segmenter
 
 INNER = 0.5  # of a truth box's sides: this middle part is surely the object
+LEAST_IOU = 0.5  # of an answer that counts as right
+# The mask is larger than the object and covers half of it; is smaller and lies half on it; or neither.
+FAULTS = ("too much", "too little", "elsewhere")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +51,25 @@ class View:
 
     def true_iou(self, mask: np.ndarray) -> float:
         """IoU of a mask with the truth: mask with outline, or bounding box with box."""
+        common, ours, truth = self._areas(mask)
+        return common / (ours + truth - common) if common else 0.0
+
+    def fault(self, mask: np.ndarray) -> str | None:
+        """What is wrong with a mask whose IoU is below 0.5, one of ``FAULTS``; None where it is not."""
+        if self.true_iou(mask) >= LEAST_IOU:
+            return None
+        common, ours, truth = self._areas(mask)
+        if common < LEAST_IOU * min(ours, truth) or not common:
+            return "elsewhere"
+        return "too much" if ours > truth else "too little"
+
+    def _areas(self, mask: np.ndarray) -> tuple[float, float, float]:
+        """Area that mask and truth have in common, the mask's and the truth's."""
         if not self.is_box:
-            return iou(mask, self.inside)
-        box = bounds(mask)
-        if box is None:
-            return 0.0
-        ours, truth = shapely.box(*box), shapely.box(*self.box_canvas)
-        return ours.intersection(truth).area / ours.union(truth).area
+            return np.count_nonzero(mask & self.inside), np.count_nonzero(mask), np.count_nonzero(self.inside)
+        box, truth = bounds(mask), shapely.box(*self.box_canvas)
+        ours = shapely.box(*box) if box else shapely.Polygon()
+        return ours.intersection(truth).area, ours.area, truth.area
 
 
 def cut_view(

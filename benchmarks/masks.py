@@ -23,12 +23,6 @@ def canvas_masks(logits: np.ndarray, shape_canvas: tuple[int, int]) -> np.ndarra
     return (large[:, 0, : shape_canvas[0], : shape_canvas[1]] > 0).numpy()
 
 
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    """IoU of two masks; 0 where both are empty."""
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 0.0
-
-
 def bounds(mask: np.ndarray) -> tuple[int, int, int, int] | None:
     """x0, y0, x1, y1 of a mask in pixels, the far edges counted in; None where it is empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

@@ -14,6 +14,8 @@ One JSON object is printed:
                       click_1_mean and so on are mean IoUs in either case;
                       separation: mean area under the curve of the embedding's
                       cosine to the object before, object against surroundings;
+                      faults: what is wrong with answers to one click whose IoU is
+                      below 0.5, see benchmarks/clicks.py;
                       by_resolution: the same for every --by-resolution
   rank_correlation    Spearman's, of predicted and true IoU, over all answers
   iou_error           mean absolute difference of the two
@@ -30,7 +32,7 @@ import shapely
 from shapely.affinity import affine_transform
 
 from benchmarks.cases import Place, read_place
-from benchmarks.clicks import box, click, cut_view
+from benchmarks.clicks import FAULTS, LEAST_IOU, box, click, cut_view
 from benchmarks.command import print_measured
 from benchmarks.figures import rank_correlation
 from benchmarks.separation import prototype, separation
@@ -41,7 +43,6 @@ from core.raster import Raster
 from core.sam import Segmenter
 from core.targets import Target, target_named
 
-BOX_IOU = 0.5  # from here on a mask's box is the truth's box
 ARE_BOXES = 0.95  # share of truth polygons that equal their bounding box, from which on the truth is boxes
 
 
@@ -55,9 +56,10 @@ def are_boxes(geometries: np.ndarray) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """One object: (true, predicted) IoU of every answer, and how it separates from its surroundings."""
+    """One object: (true, predicted) IoU of every answer, the first one's fault, and how it separates."""
 
     answers: dict[str, tuple[float, float]]
+    fault: str | None
     separation: float | None
 
 
@@ -95,21 +97,23 @@ def measure_place(
             own = prototype(embedding, view)
             separated = None if before is None else separation(before, embedding, view)
             before = before if own is None else own
+            fault = view.fault(answers[0].mask)
             answers = {name: (view.true_iou(a.mask), a.iou_pred) for name, a in kept.items()}
-            found.append(Measured(answers, separated))
+            found.append(Measured(answers, fault, separated))
     return found, is_box
 
 
 def summary(objects: list[Measured], is_box: bool) -> dict:
     """Figures of one target."""
-    figures: dict[str, float | int | str] = {}
+    figures: dict[str, float | int | str | dict[str, int]] = {}
     for name in objects[0].answers:
         true = np.array([each.answers[name][0] for each in objects])
-        figures[name] = round(float((true >= BOX_IOU).mean() if is_box else true.mean()), 4)
+        figures[name] = round(float((true >= LEAST_IOU).mean() if is_box else true.mean()), 4)
         figures[f"{name}_mean"] = round(float(true.mean()), 4)
     separated = [each.separation for each in objects if each.separation is not None]
     if separated:
         figures["separation"] = round(float(np.mean(separated)), 4)
+    figures["faults"] = {fault: sum(each.fault == fault for each in objects) for fault in FAULTS}
     return {**figures, "n": len(objects), "truth": "boxes" if is_box else "outlines"}
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from benchmarks import accuracy, model
 from benchmarks.baselines import BASELINES, TRIVIAL
 from benchmarks.causes import FALSE, MISSES
+from benchmarks.clicks import FAULTS
 from benchmarks.places import Place, asked_places
 from benchmarks.potsdam import LECTURE
 from core.cache import code_digest
@@ -69,6 +70,15 @@ the object against its surroundings: 0.5 tells nothing, 1 tells all.
 
 | objects | n | 1 click | 3 clicks | 5 clicks | box | rank correlation | mean error | separation |
 |---|---|---|---|---|---|---|---|---|
+"""
+
+FAULTS_HEAD = """
+What is wrong with answers to one click whose IoU is below 0.5: they cover half or more of the
+object and too much besides (`too much`), are smaller and lie on it by half or more (`too little`),
+or neither (`elsewhere`):
+
+| objects | n | below 0.5 | {names} |
+|---|---|---|---|---|---|
 """
 
 RESOLUTION_HEAD = """
@@ -142,6 +152,14 @@ def clicks_row(place: Place, result: dict) -> str:
     )
 
 
+def faults_row(place: Place, result: dict) -> str:
+    """What is wrong with one place's answers, as a row of Markdown."""
+    figures = result[place.target]
+    faults = [figures["faults"][name] for name in FAULTS]
+    cells = [figures["n"], sum(faults), *faults]
+    return f"| {place.title.split(' (')[0]} | {' | '.join(map(str, cells))} |\n"
+
+
 def resolution_rows(place: Place, result: dict) -> list[str]:
     """One place's clicks by resolution as rows of Markdown."""
     return [
@@ -197,7 +215,7 @@ def write(options: argparse.Namespace, command: str) -> None:
     network = ["--model", options.model, "--seed", str(options.seed)]
     if options.checkpoint:
         network += ["--checkpoint", options.checkpoint]
-    head, sections, rows, finer_rows = "", [], [], []
+    head, sections, rows, wrong_rows, finer_rows = "", [], [], [], []
     for place in asked_places(options):
         per_raster = max(1, round(options.objects / place.rasters))
         arguments = [*place.files, "--target", place.target, "--objects", str(per_raster), *network]
@@ -206,6 +224,7 @@ def write(options: argparse.Namespace, command: str) -> None:
         asked = partial(model.run, model.parser().parse_args(arguments))
         clicked = kept(options.keep, f"clicks_{place.name}", [*arguments, measured_with], asked)
         rows.append(clicks_row(place, clicked))
+        wrong_rows.append(faults_row(place, clicked))
         finer_rows += resolution_rows(place, clicked)
         if not place.clicks_only:
             arguments = accuracy_arguments(place, options, network)
@@ -221,9 +240,10 @@ def write(options: argparse.Namespace, command: str) -> None:
                 runs=options.runs,
                 reference=result["reference"],
             )
+        wrong_head = FAULTS_HEAD.format(names=" | ".join(FAULTS))
         finer = [RESOLUTION_HEAD, *finer_rows] if finer_rows else []
         if not options.only:
-            page = "".join([head, *sections, CLICKS_HEAD, *rows, *finer])
+            page = "".join([head, *sections, CLICKS_HEAD, *rows, wrong_head, *wrong_rows, *finer])
             options.output.write_text(page, encoding="utf-8")
 
 

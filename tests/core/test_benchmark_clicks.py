@@ -32,6 +32,18 @@ def test_the_next_click_lies_in_the_middle_of_the_largest_error():
     assert correction(view.inside, view) is None
 
 
+@pytest.mark.parametrize("is_box", [False, True])
+def test_a_wrong_answer_has_a_fault(is_box):
+    truth = (100, 100, 200, 200)
+    view = View(np.zeros((1024, 1024, 3), np.uint8), rectangle(*truth), ~rectangle(*truth), truth, is_box)
+
+    assert view.fault(rectangle(100, 100, 200, 180)) is None
+    assert view.fault(rectangle(90, 100, 310, 200)) == "too much"
+    assert view.fault(rectangle(100, 100, 140, 200)) == "too little"
+    assert view.fault(rectangle(190, 100, 300, 200)) == "elsewhere"
+    assert view.fault(rectangle(0, 0, 0, 0)) == "elsewhere"
+
+
 def test_clicks_correct_errors():
     class Discs:
         """Each positive point adds a disc of 60 pixels around it, each negative one takes it away."""

@@ -114,6 +114,7 @@ def test_clicks_are_told_on_unseen_scenes_and_by_resolution(data, embedded_check
     text = page.read_text()
     assert "## Buildings, Kampala" in text and "## Buildings, synthetic" not in text
     assert "\n| Buildings, synthetic | 2 |" in text and "\n| Vehicles, synthetic | 2 |" in text
+    assert "| n | below 0.5 | too much | too little | elsewhere |" in text
     assert "\n| Buildings, Kampala | 0.25 | 2 |" in text and "\n| Buildings, synthetic | 0.25 | 2 |" in text
     assert report.main(["--data", str(data), "--scenes", str(tmp_path / "empty")]) == 2
     assert "run python -m training.unseen_scenes first" in capsys.readouterr().err

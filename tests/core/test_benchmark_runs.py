@@ -44,6 +44,7 @@ class BrightSegmenter:
 
     name = "bright"
     knows_borders = False
+    identity = None
 
     def click(self, embedding, points, labels):
         return self.decode(embedding, points, labels)
@@ -267,6 +268,7 @@ def test_model_measures_clicks_and_boxes(squares, bright, capsys):
     assert figures["truth"] == "boxes"  # squares along the axes can't be told from boxes
     assert figures["click_1"] == figures["click_3"] == figures["box"] == 1
     assert figures["click_1_mean"] > 0.85
+    assert figures["faults"] == {"too much": 0, "too little": 0, "elsewhere": 0}
     assert {"rank_correlation", "iou_error"} <= result.keys()
     assert figures["separation"] > 0.95  # bright squares on dark ground, seen by a network of brightness
 
