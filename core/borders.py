@@ -3,7 +3,8 @@
 The embedded model answers, beside SAM's masks, where a border between objects
 runs (``core.embedded.SemanticHead``). What was found is taken apart along such
 borders: what is left without them are cores, and each pixel of a border goes to
-the nearest core.
+the nearest core. A core that is much smaller than usual is one only where the
+border around it is sure.
 Other networks don't answer that; for them clicks tell objects apart
 (``core.instances``).
 
@@ -19,7 +20,9 @@ from . import boxes
 from .parting import spread
 
 BORDER = 0.3  # probability from which on a pixel is no core
-SMALLEST_CORE = 0.1  # of the example's area: smaller ones are texture of a roof, not objects
+SURE_BORDER = 0.5  # probability that has to lie all around a small core, or it is texture of its neighbour
+SMALL_CORE = 0.25  # of the usual area of an object
+SMALLEST_CORE = 16**2  # canvas pixels, a square as wide as a border: what is smaller is texture
 # Canvas pixels: the square root of an example's area below which its objects have no cores to speak of.
 # The network's borders are about 16 pixels wide, since its answer has a stride of 4.
 LEAST_SIDE = 64.0
@@ -53,7 +56,28 @@ def part(
         connected. A patch without a core, or with one, is one object.
     """
     patches, _ = ndimage.label(found)
-    cores, _ = ndimage.label(found & (border < BORDER))
-    areas = np.bincount(cores.ravel())
-    cores[(areas < SMALLEST_CORE * example_px)[cores]] = 0
+    cores = _cores(found, border, example_px)
     return spread(patches, cores if reach is None else boxes.join(cores, patches, reach))
+
+
+def _cores(found: np.ndarray, border: np.ndarray, example_px: float) -> np.ndarray:
+    """Number what is left of objects without their borders, texture left out.
+
+    A chimney or a dormer has a border of its own, but seldom a sure one all around. What is
+    small is told by the example and by the tile's own cores: next to a large example all
+    other roofs would be texture.
+    """
+    cores, count = ndimage.label(found & (border < BORDER))
+    areas = np.bincount(cores.ravel(), minlength=count + 1)
+    areas[0] = 0
+    tiny = areas < SMALLEST_CORE
+    if tiny.all():
+        return np.zeros_like(cores)
+    small = areas < SMALL_CORE * np.sqrt(example_px * np.median(areas[~tiny]))
+    around, most = ndimage.label(found & (border < SURE_BORDER))
+    around_core = np.zeros(count + 1, int)
+    around_core[cores.ravel()] = around.ravel()
+    holds_large = np.zeros(most + 1, bool)
+    holds_large[around_core[~small]] = True
+    cores[(tiny | small & holds_large[around_core])[cores]] = 0
+    return cores

@@ -68,6 +68,30 @@ def test_a_small_core_is_texture_and_no_object(row):
     assert borders.part(found, border, example_px=EXAMPLE_PX).max() == 2
 
 
+def dark_roof(border, sureness):
+    """Leave a core of 18 x 18 pixels in the second roof of the row, with a border around it."""
+    border[10:50, 50:90] = sureness
+    border[21:39, 61:79] = 0
+
+
+def test_a_small_object_with_a_sure_border_is_one_beside_a_large_example(row):
+    found, border = row
+    dark_roof(border, 0.9)
+    for example_px in (4 * EXAMPLE_PX, 40 * EXAMPLE_PX):
+        objects = borders.part(found, border, example_px=example_px)
+        assert objects.max() == 3
+    assert (objects == objects[30, 70]).sum() == pytest.approx(EXAMPLE_PX, rel=0.15)
+
+
+def test_a_small_core_whose_border_is_not_sure_belongs_to_its_neighbour(row):
+    found, border = row
+    dark_roof(border, 0.9)
+    border[21:39, 79:90] = border[21:39, 90:98] = 0.4  # nothing sure between it and the third roof
+    objects = borders.part(found, border, example_px=4 * EXAMPLE_PX)
+    assert objects.max() == 2
+    assert (objects == objects[30, 110]).sum() > 1.4 * EXAMPLE_PX
+
+
 def test_everything_may_be_found(row):
     _, border = row
     objects = borders.part(np.ones(border.shape, bool), border, example_px=EXAMPLE_PX)
@@ -86,7 +110,7 @@ def test_objects_no_wider_than_two_borders_are_left_to_clicks():
 
 def test_cores_that_see_the_same_box_are_one_object(row):
     found, border = row
-    border[:, 68:72] = 0.9  # a ridge in the middle of the second roof
+    border[:, 69:71] = 0.9  # a ridge in the middle of the second roof
     assert borders.part(found, border, example_px=EXAMPLE_PX).max() == 4
     x, y = (np.arange(18) + 0.5) * PLACE, ((np.arange(8) + 0.5) * PLACE)[:, None]
     left = np.select([x < 50, x < 90], [10, 50], 90)
