@@ -67,7 +67,9 @@ class Users:
     cache; what comes from there is what was computed, bit for bit.
     """
 
-    def __init__(self, options: argparse.Namespace, segmenter: Segmenter, folder: Path, cache: Cache):
+    def __init__(
+        self, options: argparse.Namespace, segmenter: Segmenter, folder: Path, cache: Cache | None = None
+    ):
         self.options, self.segmenter, self.folder, self.cache = options, segmenter, folder, cache
 
     def __call__(self, case: Case, strategy: str) -> gpd.GeoDataFrame:
