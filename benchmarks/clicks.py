@@ -51,14 +51,13 @@ class View:
 
     def true_iou(self, mask: np.ndarray) -> float:
         """IoU of a mask with the truth: mask with outline, or bounding box with box."""
-        common, ours, truth = self._areas(mask)
-        return common / (ours + truth - common) if common else 0.0
+        return _iou(*self._areas(mask))
 
     def fault(self, mask: np.ndarray) -> str | None:
         """What is wrong with a mask whose IoU is below 0.5, one of ``FAULTS``; None where it is not."""
-        if self.true_iou(mask) >= LEAST_IOU:
-            return None
         common, ours, truth = self._areas(mask)
+        if _iou(common, ours, truth) >= LEAST_IOU:
+            return None
         if common < LEAST_IOU * min(ours, truth) or not common:
             return "elsewhere"
         return "too much" if ours > truth else "too little"
@@ -70,6 +69,10 @@ class View:
         box, truth = bounds(mask), shapely.box(*self.box_canvas)
         ours = shapely.box(*box) if box else shapely.Polygon()
         return ours.intersection(truth).area, ours.area, truth.area
+
+
+def _iou(common: float, ours: float, truth: float) -> float:
+    return common / (ours + truth - common) if common else 0.0
 
 
 def cut_view(
