@@ -46,7 +46,7 @@ from core.cache import Cache
 from core.errors import ExemplarError
 from core.evaluate import evaluate, read_polygons
 from core.example import read_example, working_resolution
-from core.pipeline import detect
+from core.pipeline import SEAM_CONTACT, detect
 from core.prompts import DEFAULT, STRATEGIES
 from core.protocol import ENCODINGS, DetectRequest
 from core.raster import Raster
@@ -105,7 +105,8 @@ class Users:
         with Raster(case.place.raster_path) as query:
             example = read_example(case.example_path, query)
             resolution = working_resolution(example, query, target, self.options.resolution)
-            search = Search(query, example, target, resolution, self.segmenter, self.options.seed)
+            seed = self.options.seed
+            search = Search(query, example, target, resolution, self.segmenter, seed, SEAM_CONTACT)
             output.write_table(search.run(BASELINES[strategy], case.place.extent_map), path)
 
 
@@ -134,22 +135,24 @@ def measure(cases: list[Case], strategies: list[str], run: Runner, options: argp
         "coverage": float(np.mean([result["coverage"] for result in results[reference]])),
         "strategies": {strategy: summary(each) for strategy, each in results.items()},
         "reference": reference,
-        "differences": {
-            strategy: {
-                key: paired_difference(
-                    [result[key] for result in results[reference][: len(each)]],
-                    [result[key] for result in each],
-                    options.seed,
-                )
-                for key in ("iou", "f1")
-            }
-            for strategy, each in results.items()
-            if strategy != reference
-        },
+        "differences": differences(results, reference, options.seed),
         "causes": dict(reasons),
         "match_iou": least_iou,
         "cases": [case.name for case in cases],
     }
+
+
+def differences(results: dict[str, list[dict]], reference: str, seed: int) -> dict[str, dict]:
+    """The reference less each other strategy, on the examples that both were run on."""
+    compared = {}
+    for strategy, each in results.items():
+        both = list(zip(results[reference], each))  # the shorter list ends it: both begin with the same
+        if strategy != reference and both:
+            compared[strategy] = {
+                key: paired_difference([own[key] for own, _ in both], [other[key] for _, other in both], seed)
+                for key in ("iou", "f1")
+            }
+    return compared
 
 
 def summary(results: list[dict]) -> dict[str, float | list[float]]:

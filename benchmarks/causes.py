@@ -21,7 +21,7 @@ import geopandas as gpd
 import numpy as np
 import shapely
 
-from core.evaluate import overlaps, shapes_on
+from core.evaluate import match, overlaps, shapes_on
 
 HALF, TENTH = 0.5, 0.1
 MISSES = ("merged", "split", "outline", "partial", "missed")
@@ -51,28 +51,25 @@ def errors(
         In one CRS.
     extent_map : tuple of float
         xmin, ymin, xmax, ymax; truth that touches its border is left out, and
-        so are detections that lie on such truth.
+        so are detections that lie on such truth above all.
     least_iou : float
-        Of a match; one truth may match several detections here, so that
-        the number found can differ a little from a one-to-one matching.
+        Of a match, one to one, as ``core.evaluate`` counts.
     boxes : bool
         Compare bounding boxes, as ``core.evaluate`` does.
     """
     extent = shapely.box(*extent_map)
     found, true = (shapes_on(extent, table, boxes=boxes) for table in (detections, truth))
-    whole = shapely.contains_properly(extent, true)
-    left, right, shared, ious = overlaps(found, true)
-    matches = ious >= least_iou
-    hit_true, hit_found = np.zeros(len(true), bool), np.zeros(len(found), bool)
-    hit_true[right[matches]] = hit_found[left[matches]] = True
+    matching = match(found, true, extent, least_iou)
+    left, right, shared, _ = overlaps(found, true)
     of_true, of_found = np.zeros((2, len(found), len(true)))
     of_true[left, right] = shared / shapely.area(true)[right]
     of_found[left, right] = shared / shapely.area(found)[left]
     covers_several = (of_true >= HALF).sum(axis=1) > 1
-    made = [Error(_miss(of_true[:, t], covers_several), true[t]) for t in np.flatnonzero(whole & ~hit_true)]
-    on_cut = (of_found[:, ~whole] > 0).any(axis=1)
-    made += [Error(_false(of_found[f]), found[f]) for f in np.flatnonzero(~hit_found & ~on_cut)]
-    return int((whole & hit_true).sum()), made
+    missed = np.flatnonzero(matching.whole & ~matching.hit_true)
+    made = [Error(_miss(of_true[:, t], covers_several), true[t]) for t in missed]
+    false = np.flatnonzero(~matching.hit_found & ~matching.ignored)
+    made += [Error(_false(of_found[f]), found[f]) for f in false]
+    return int((matching.whole & matching.hit_true).sum()), made
 
 
 def counts(found: int, made: list[Error]) -> dict[str, int]:

@@ -6,6 +6,7 @@ Frames: ``_canvas`` pixels of a view; ``_work`` pixels of the raster's working g
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import shapely
@@ -41,6 +42,8 @@ class View:
         x0, y0, x1, y1 of the truth's bounding box.
     is_box : bool
         The truth is a box, not an outline.
+    others : ndarray of bool, shape (1024, 1024), optional
+        All other objects of the kind, or their boxes.
     """
 
     image: np.ndarray
@@ -48,6 +51,7 @@ class View:
     outside: np.ndarray
     box_canvas: tuple[float, float, float, float]
     is_box: bool
+    others: np.ndarray | None = None
 
     def true_iou(self, mask: np.ndarray) -> float:
         """IoU of a mask with the truth: mask with outline, or bounding box with box."""
@@ -76,7 +80,13 @@ def _iou(common: float, ours: float, truth: float) -> float:
 
 
 def cut_view(
-    raster: Raster, truth_px: Polygon, resolution: float, rng: np.random.Generator, *, is_box: bool
+    raster: Raster,
+    truth_px: Polygon,
+    resolution: float,
+    rng: np.random.Generator,
+    *,
+    is_box: bool,
+    others_px: Sequence[Polygon] = (),
 ) -> View | None:
     """Cut a view with the whole object somewhere in it, not always in the middle.
 
@@ -88,13 +98,16 @@ def cut_view(
         Ground metres per canvas pixel.
     rng : Generator
         Draws where in the view the object lies.
+    others_px : sequence of Polygon
+        The other objects of the kind, wherever they are.
 
     Returns
     -------
     View or None
         None where the object is larger than the view, or without data.
     """
-    truth_work = affine_transform(truth_px, (~raster.px_from_work(resolution)).to_shapely())
+    work_from_px = (~raster.px_from_work(resolution)).to_shapely()
+    truth_work = affine_transform(truth_px, work_from_px)
     x0, y0, x1, y1 = truth_work.bounds
     if max(x1 - x0, y1 - y0) > SIDE - 4:
         return None
@@ -112,7 +125,11 @@ def cut_view(
     if not (inside & valid).any():
         return None
     box = (x0 - left, y0 - top, x1 - left, y1 - top)
-    return View(image, inside, ~outline, box, is_box)
+    others = None
+    if len(others_px):
+        others_work = [affine_transform(polygon, work_from_px) for polygon in others_px]
+        others = rasterize(others_work, (SIDE, SIDE), transform=place).astype(bool) & ~outline
+    return View(image, inside, ~outline, box, is_box, others)
 
 
 def _corner(low: float, high: float, length: int, rng: np.random.Generator) -> int:

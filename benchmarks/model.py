@@ -79,6 +79,7 @@ def measure_place(
     before = None  # the prototype of another object: its own would be too easy
     with Raster(place.raster_path) as raster:
         px_from_map = (~raster.map_from_px).to_shapely()
+        all_px = np.array([affine_transform(each, px_from_map) for each in geometries], dtype=object)
         for index in rng.permutation(len(whole)):
             if len(found) == options.objects:
                 break
@@ -87,7 +88,8 @@ def measure_place(
             if example.longer_side_m < MIN_PIXELS * min(raster.metres_per_pixel):
                 continue
             metres = resolution or working_resolution(example, raster, target, None)
-            view = cut_view(raster, example.polygons_px[0], metres, rng, is_box=is_box)
+            others_px = all_px[geometries != whole[index]]
+            view = cut_view(raster, example.polygons_px[0], metres, rng, is_box=is_box, others_px=others_px)
             if view is None:
                 continue
             embedding = segmenter.encode(view.image)

@@ -204,9 +204,10 @@ def kept(folder: Path | None, name: str, arguments: list[str], measure: Callable
 
 
 def version(options: argparse.Namespace) -> str:
-    """Digest of what measures: the weights, the pipeline's own text and its libraries."""
+    """Digest of what measures: the weights, the pipeline's and the benchmarks' own text, the libraries."""
     weights = weights_file(options.model, options.checkpoint).read_bytes()
-    return hashlib.sha256(weights + code_digest()).hexdigest()
+    own = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    return hashlib.sha256(weights + code_digest() + own).hexdigest()
 
 
 def write(options: argparse.Namespace, command: str) -> None:

@@ -37,10 +37,13 @@ def separation(other: np.ndarray, embedding: Embedding, view: View) -> float | N
     float or None
         The chance that a cell of this object is more like the other one than a
         cell of the surroundings is: 0.5 tells nothing, 1 tells all. The
-        surroundings reach as far as the object is long. None where one of the
-        two fills no cell.
+        surroundings reach as far as the object is long; other objects of the
+        kind are no part of them. None where one of the two fills no cell.
     """
-    inside, beside = _cells(view.inside), _cells(view.outside & _surroundings(view))
+    around = view.outside & _surroundings(view)
+    if view.others is not None:
+        around &= ~view.others
+    inside, beside = _cells(view.inside), _cells(around)
     if not inside.any() or not beside.any():
         return None
     cosine = np.tensordot(other, _unit(embedding), axes=1)

@@ -2,8 +2,9 @@
 
 Reading, grid, tracing, merging, measuring and the filter by size are the
 pipeline's own functions, called in its order, so that a comparison of layouts
-or of ways to prompt compares nothing else. (Unlike the pipeline it never
-segments further tiles for objects that reach out of the extent.)
+or of ways to prompt compares nothing else. (Unlike the pipeline it shows each
+tile once, not in four mirrorings, and never segments further tiles for objects
+that reach out of the extent.)
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from benchmarks.layouts import Column
 from core import vectorize
 from core.candidates import Vote, combine
 from core.canvas import Canvas
+from core.drawn import known, pixels_of
+from core.errors import InputError
 from core.example import Example
+from core.grid import Tile
 from core.prompts import Strategy
 from core.raster import Raster
 from core.sam import Segmenter
@@ -43,6 +47,8 @@ class Search:
         Ground metres per canvas pixel.
     segmenter : Segmenter
     seed : int
+    seam_contact : float
+        See :func:`core.vectorize.merge`; above 0 for answers that tell touching objects apart.
     """
 
     query: Raster
@@ -51,6 +57,7 @@ class Search:
     resolution: float
     segmenter: Segmenter
     seed: int = 0
+    seam_contact: float = 0.0
 
     def run(
         self, answer: Answer, extent_map: tuple[float, float, float, float], layout: Column | None = None
@@ -81,11 +88,11 @@ class Search:
             if canvas is None:
                 continue
             rng = np.random.default_rng([self.seed, tile.row, tile.column])
-            vote = answer(canvas, self.segmenter, self.target, rng)
+            vote = self._known(answer(canvas, self.segmenter, self.target, rng), tile)
             pieces += vectorize.trace(vote, tile.cell_tile, tile.x_work, tile.y_work)
         example_work = example.area_m2 / self.resolution**2
         table = vectorize.to_table(
-            vectorize.merge(pieces),
+            vectorize.merge(pieces, self.seam_contact),
             map_from_work,
             query.crs,
             largest_hole_work=self.target.largest_hole * example_work,
@@ -94,12 +101,21 @@ class Search:
         fits = table["area_m2"].between(smallest, largest) & table.intersects(extent)
         return table[fits].reset_index(drop=True)
 
+    def _known(self, vote: Vote, tile: Tile) -> Vote:
+        """The vote with the example found, as in the pipeline."""
+        valid = np.ones(vote.found.shape, bool)
+        corner_work = tile.x_work, tile.y_work
+        drawn = pixels_of(self.example.polygons_px, self.query, self.resolution, corner_work, valid)
+        return known(vote, drawn, smooth_px=self.target.smooth_px)
+
     def _read(self, x_work: int, y_work: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
         return self.query.read(x_work, y_work, width, height, self.resolution)
 
 
 def voting(strategy: Strategy, runs: int) -> Answer:
-    """One of the pipeline's strategies as a way to ask."""
+    """One of the pipeline's strategies as a way to ask; none that parts what it finds into objects."""
+    if strategy.separates:
+        raise InputError(f"{strategy.name!r} parts objects, which is not done here. Take another strategy.")
 
     def answer(canvas: Canvas, segmenter: Segmenter, target: Target, rng: np.random.Generator) -> Vote:
         prompts = strategy.place(canvas, runs, rng)

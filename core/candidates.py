@@ -199,28 +199,6 @@ def average(
     )
 
 
-def known(vote: Vote, example: np.ndarray, negative: np.ndarray | None = None) -> Vote:
-    """The vote with the example's own pixels as found: the user has said what they are.
-
-    Parameters
-    ----------
-    example : ndarray of bool, shape (h, w)
-        The example polygons, where they lie on the query tile itself.
-    negative : ndarray of bool, shape (h, w), optional
-        The negative ones likewise, whose pixels are never found.
-    """
-    objects = vote.objects
-    if objects is not None:
-        drawn, _ = ndimage.label(example)
-        objects = np.where(example, drawn + objects.max(), objects)
-    return dataclasses.replace(
-        vote,
-        share=np.where(example, np.float32(1), vote.share),
-        found=(vote.found | example) & (True if negative is None else ~negative),
-        objects=objects,
-    )
-
-
 def _above(share: np.ndarray) -> np.ndarray:
     """What is above the cut, and what is a little below it over some breadth.
 
@@ -235,11 +213,15 @@ def _smooth(mask: np.ndarray, radius: int) -> np.ndarray:
     """Open, then close with a disc: slivers and thin bridges go, small notches are filled."""
     if radius == 0:
         return mask
-    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    disc = x**2 + y**2 <= radius**2
     padded = np.pad(mask, radius + 1, mode="edge")  # else the tile's border would be eaten
-    padded = ndimage.binary_closing(ndimage.binary_opening(padded, disc), disc)
+    padded = ndimage.binary_closing(ndimage.binary_opening(padded, disc(radius)), disc(radius))
     return padded[radius + 1 : -radius - 1, radius + 1 : -radius - 1]
+
+
+def disc(radius: int) -> np.ndarray:
+    """Pixels within a radius of the middle one, shape (2 radius + 1, 2 radius + 1)."""
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return x**2 + y**2 <= radius**2
 
 
 def _tile_border(borders: np.ndarray, canvas: Canvas) -> np.ndarray:

@@ -38,11 +38,19 @@ class Crop:
         The example polygon.
     valid : ndarray of bool, shape (S, S)
         False where the raster has no data.
+    others : ndarray of bool, shape (S, S), optional
+        The other example polygons: they are wanted, too.
     """
 
     image: np.ndarray
     mask: np.ndarray
     valid: np.ndarray
+    others: np.ndarray | None = None
+
+    def ring(self) -> np.ndarray:
+        """The ring around the polygon, without nodata and other examples, shape (S, S)."""
+        ring = ring_around(self.mask) & self.valid
+        return ring if self.others is None else ring & ~self.others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +135,23 @@ def ring_around(mask: np.ndarray) -> np.ndarray:
     return (distance > RING_GAP) & (distance <= RING_GAP + RING_WIDTH)
 
 
+def shown_in_turn(crops: list[Crop], height: int, showing: int) -> list[Crop]:
+    """The crops in the order of a showing: where the column is too short for all, others come first.
+
+    Parameters
+    ----------
+    height : int
+        Of the column in canvas pixels.
+    showing : int
+        Number of the showing, from 0.
+    """
+    whole = max(1, height // crops[0].image.shape[0])
+    if len(crops) <= whole:
+        return crops
+    first = showing * whole % len(crops)
+    return crops[first:] + crops[:first]
+
+
 def stitch(crops: list[Crop], tile: np.ndarray, tile_valid: np.ndarray) -> Canvas:
     """Stitch example crops and a query tile into one canvas.
 
@@ -153,7 +178,7 @@ def stitch(crops: list[Crop], tile: np.ndarray, tile_valid: np.ndarray) -> Canva
     ring, query = example.copy(), example.copy()
     image[:, side:] = np.where(tile_valid[..., None], tile, image[:, side:])
     query[:, side:] = tile_valid
-    rings = [ring_around(crop.mask) & crop.valid for crop in crops]
+    rings = [crop.ring() for crop in crops]
     turns_of = orientations(side)
     copies = []
     for number, top in enumerate(range(0, height, side)):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import geopandas as gpd
 import numpy as np
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj.exceptions import ProjError
 
 from .errors import InputError
 from .protocol import EvaluateRequest
@@ -45,6 +47,15 @@ def evaluate_files(request: EvaluateRequest) -> dict[str, float | int]:
     )
 
 
+class Matching(NamedTuple):
+    """Which objects of the truth (T,) are found, and are whole; which detections (F,) hit, or don't count."""
+
+    hit_true: np.ndarray
+    whole: np.ndarray
+    hit_found: np.ndarray
+    ignored: np.ndarray
+
+
 def evaluate(
     detections: gpd.GeoDataFrame,
     truth: gpd.GeoDataFrame,
@@ -76,7 +87,13 @@ def evaluate(
         the IoU of the answer "everything".
     """
     if detections.crs is not None and truth.crs is not None and detections.crs != truth.crs:
-        detections = detections.to_crs(truth.crs)
+        try:
+            detections = detections.to_crs(truth.crs)
+        except ProjError as error:
+            raise InputError(
+                "The detections can't be brought to the truth's coordinate reference system. "
+                "Save both in the same one."
+            ) from error
     if extent_map is None and len(truth) == 0:
         raise InputError("The truth holds no polygons. Give the extent to compare on.")
     extent = shapely.box(*(extent_map if extent_map is not None else truth.total_bounds))
@@ -84,7 +101,9 @@ def evaluate(
     found_area = shapely.union_all(found).intersection(extent)
     true_area = shapely.union_all(true).intersection(extent)
     union = found_area.union(true_area).area
-    matched, n_truth, n_detected = _match(found, true, extent, iou)
+    matching = match(found, true, extent, iou)
+    matched = int((matching.hit_true & matching.whole).sum())
+    n_truth, n_detected = int(matching.whole.sum()), int((~matching.ignored).sum())
     precision = matched / n_detected if n_detected else 0.0
     recall = matched / n_truth if n_truth else 0.0
     return {
@@ -114,27 +133,31 @@ def overlaps(found: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return left, right, shared, ious
 
 
-def _match(
-    found: np.ndarray, true: np.ndarray, extent: shapely.Polygon, least: float
-) -> tuple[int, int, int]:
-    """Match greedily, best IoU first. Returns matches, truths that count, detections that count."""
-    cut = ~shapely.contains_properly(extent, true) if len(true) else np.zeros(0, bool)
-    if len(found) == 0 or len(true) == 0:
-        return 0, int((~cut).sum()), len(found)
-    left, right, _, ious = overlaps(found, true)
-    free_found, free_true = np.ones(len(found), bool), np.ones(len(true), bool)
-    matched = ignored = 0
-    for index in np.argsort(-ious, kind="stable"):
-        if ious[index] < least:
-            break
-        f, t = left[index], right[index]
-        if free_found[f] and free_true[t]:
-            free_found[f] = free_true[t] = False
-            ignored += int(cut[t])
-            matched += int(not cut[t])
-    # A detection on cut truth is neither right nor wrong, even where it matches badly because it is cut.
-    for f in np.flatnonzero(free_found):
-        on_cut = right[(left == f)]
-        if len(on_cut) and cut[on_cut[np.argmax(ious[left == f])]]:
-            ignored += 1
-    return matched, int((~cut).sum()), len(found) - ignored
+def match(found: np.ndarray, true: np.ndarray, extent: shapely.Polygon, least: float) -> Matching:
+    """Match detections with the truth one to one, greedily, best IoU first.
+
+    Parameters
+    ----------
+    found, true : ndarray of Geometry
+        Detections and objects of the truth, in one CRS.
+    extent : Polygon
+        What touches its border is cut: such truth counts neither way, and so do detections on it.
+    least : float
+        IoU from which on a pair matches.
+    """
+    whole = shapely.contains_properly(extent, true) if len(true) else np.zeros(0, bool)
+    hit_found, ignored, hit_true = (np.zeros(n, bool) for n in (len(found), len(found), len(true)))
+    if len(found) and len(true):
+        left, right, _, ious = overlaps(found, true)
+        for index in np.argsort(-ious, kind="stable"):
+            if ious[index] < least:
+                break
+            f, t = left[index], right[index]
+            if not (hit_found[f] or hit_true[t]):
+                hit_found[f] = hit_true[t] = True
+                ignored[f] = not whole[t]
+        # A detection on cut truth is neither right nor wrong, even where it matches badly because it is cut.
+        for f in np.flatnonzero(~hit_found):
+            touched = right[left == f]
+            ignored[f] = len(touched) and not whole[touched[np.argmax(ious[left == f])]]
+    return Matching(hit_true, whole, hit_found, ignored)

@@ -14,6 +14,7 @@ import shapely
 from affine import Affine
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 from rasterio.features import rasterize
 from shapely import Polygon
 from shapely.affinity import affine_transform
@@ -25,6 +26,7 @@ from .raster import Raster, Stretch
 from .targets import Target
 
 MAX_ENLARGEMENT = 4.0  # beyond that the network sees interpolation, not image
+LEAST_PART = 0.1  # of a shape's largest part: smaller ones are no examples
 MIN_PIXELS = 4  # raster pixels of the example's longer side, below which nothing can be seen
 
 
@@ -129,7 +131,13 @@ def _roles(table: gpd.GeoDataFrame, path: str | Path) -> list[str]:
 
 def _in_pixels(polygons: list[Polygon], crs: CRS | None, raster: Raster) -> list[Polygon]:
     if crs is not None and raster.crs is not None and crs != raster.crs:
-        to_raster = Transformer.from_crs(crs, raster.crs, always_xy=True).transform
+        try:
+            to_raster = Transformer.from_crs(crs, raster.crs, always_xy=True).transform
+        except ProjError as error:
+            raise InputError(
+                "The example can't be brought to the raster's coordinate reference system. "
+                "Save it in the raster's own."
+            ) from error
         polygons = [shapely.transform(polygon, to_raster, interleaved=False) for polygon in polygons]
     px_from_map = (~raster.map_from_px).to_shapely()
     return [affine_transform(polygon, px_from_map) for polygon in polygons]
@@ -144,12 +152,15 @@ def _all_on(raster: Raster, polygons_px: list[Polygon]) -> bool:
 
 
 def _polygons_of(geometry: shapely.Geometry) -> list[Polygon]:
+    """The polygons of a shape; not the specks that an outline's slip leaves beside the object."""
     if not geometry.is_valid:
         geometry = shapely.make_valid(geometry)
     parts = shapely.get_parts(geometry)
     if any(part.geom_type.startswith(("Multi", "GeometryC")) for part in parts):
         parts = [inner for part in parts for inner in shapely.get_parts(part)]
-    return [part for part in parts if part.geom_type == "Polygon" and part.area > 0]
+    polygons = [part for part in parts if part.geom_type == "Polygon" and part.area > 0]
+    largest = max((part.area for part in polygons), default=0)
+    return [part for part in polygons if part.area >= LEAST_PART * largest]
 
 
 def working_resolution(example: Example, query: Raster, target: Target, asked: float | None) -> float:
@@ -201,6 +212,7 @@ def cut_crops(
     raster = example.raster
     work_from_px = ~raster.px_from_work(resolution)
     polygons_work = [affine_transform(p, work_from_px.to_shapely()) for p in example.polygons_px]
+    tree = shapely.STRtree(polygons_work)
     longest = max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in (p.bounds for p in polygons_work))
     side = side_of(longest)
     crops = []
@@ -208,8 +220,12 @@ def cut_crops(
         x0, y0, x1, y1 = polygon.bounds
         left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
         image, valid = raster.read(left, top, side, side, resolution, stretch)
-        mask = rasterize([polygon], (side, side), transform=Affine.translation(left, top)).astype(bool)
+        place = Affine.translation(left, top)
+        mask = rasterize([polygon], (side, side), transform=place).astype(bool)
         if not (mask & valid).any():
             raise InputError("The raster has no data under the example. Draw it on the image.")
-        crops.append(Crop(image, mask, valid))
+        near = [polygons_work[i] for i in tree.query(shapely.box(left, top, left + side, top + side))]
+        others = [each for each in near if each is not polygon]
+        wanted = rasterize(others, mask.shape, transform=place).astype(bool) if others else None
+        crops.append(Crop(image, mask, valid, wanted))
     return crops

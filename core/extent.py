@@ -30,6 +30,9 @@ def asked_extent(extent_map: list[float] | None, raster: Raster) -> shapely.Poly
     if xmin >= xmax or ymin >= ymax:
         raise InputError("The extent is empty. Give it as XMIN YMIN XMAX YMAX, in the raster's CRS.")
     extent = shapely.box(xmin, ymin, xmax, ymax).intersection(shapely.box(*raster.bounds_map))
-    if extent.area == 0:
+    # of a turned raster's box, the corners hold nothing
+    corners = [(0, 0), (raster.width, 0), (raster.width, raster.height), (0, raster.height)]
+    image = shapely.Polygon([raster.map_from_px @ corner for corner in corners])
+    if extent.intersection(image).area == 0:
         raise InputError(f"The extent lies outside the raster {raster.path}. Zoom to the raster first.")
     return extent

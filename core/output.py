@@ -11,6 +11,7 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import rasterio
+import shapely
 from pyogrio.errors import DataSourceError
 from rasterio.errors import RasterioError
 from rasterio.features import rasterize
@@ -21,9 +22,11 @@ from rasterio.windows import transform as window_transform
 from .errors import InputError
 from .raster import Raster
 
+STRIP = 1024  # rows of a mask that are drawn at a time: whole blocks
 DRIVERS = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".geojson": "GeoJSON", ".parquet": "Parquet"}
 SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
-
+# What a database of another program left unfinished would be applied to the new file.
+GEOPACKAGE_PARTS = ("-wal", "-shm", "-journal")
 RASTER_PARTS = (".aux.xml", ".ovr", ".msk")  # what GDAL and QGIS leave beside one
 
 
@@ -112,18 +115,26 @@ class Drafts(ExitStack):
         path = Path(path)
         window = _window_of(raster, extent_map)
         transform = window_transform(window, raster.map_from_px)
-        mask = np.zeros((int(window.height), int(window.width)), np.uint8)
-        if len(table):
-            rasterize(table.geometry, out=mask, transform=transform, default_value=1)
+        width, height = int(window.width), int(window.height)
         profile = {
             "dtype": "uint8",
-            "width": mask.shape[1],
-            "height": mask.shape[0],
+            "width": width,
+            "height": height,
             "transform": transform,
             "crs": raster.crs.to_wkt() if raster.crs else None,
         }
         with self.raster(path, profile) as written:
-            written.write(mask, 1)
+            shapes = table.geometry.to_numpy()
+            tree = shapely.STRtree(shapes)
+            for top in range(0, height, STRIP):  # a large raster's mask need not fit into memory
+                strip = Window(0, top, width, min(STRIP, height - top))
+                there = window_transform(strip, transform)
+                mask = np.zeros((int(strip.height), width), np.uint8)
+                ends = [there @ (x, y) for x in (0, width) for y in (0, strip.height)]
+                inside = tree.query(shapely.MultiPoint(ends).convex_hull, predicate="intersects")
+                if len(inside):
+                    rasterize(shapes[inside], out=mask, transform=there, default_value=1)
+                written.write(mask, 1, window=strip)
 
     @contextmanager
     def raster(self, path: str | Path, profile: dict) -> Iterator[DatasetWriter]:
@@ -172,6 +183,9 @@ def _move(folder: Path, path: Path) -> None:
             for stale in (path.with_suffix(ending) for ending in SHAPEFILE_PARTS):
                 if stale.exists() and not (folder / stale.name).exists():
                     stale.unlink()
+        if path.suffix.lower() == ".gpkg":
+            for ending in GEOPACKAGE_PARTS:
+                path.with_name(path.name + ending).unlink(missing_ok=True)
         for draft in sorted(folder.iterdir()):
             draft.replace(path.parent / draft.name)
         for ending in RASTER_PARTS:  # last: an older raster that can't be replaced keeps what is its own

@@ -10,17 +10,17 @@ import datetime
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import shapely
-from affine import Affine
-from rasterio.features import rasterize
 from shapely.affinity import affine_transform
 
 from . import apart, candidates, output, process, rectangles, regularize, vectorize
 from .cache import Cache
 from .canvas import crop_side
+from .drawn import known, pixels_of
 from .errors import CancelledError, InputError
 from .example import Example, cut_crops, read_example, working_resolution
 from .extent import asked_extent
@@ -148,6 +148,7 @@ def _check(request: DetectRequest) -> None:
         output.check_writable(request.candidates)
     if request.mask:
         output.check_writable(request.mask, (".tif", ".tiff"))
+    _check_paths(request)
     if request.encode not in ENCODINGS:
         raise InputError(
             f"There is no way to encode called {request.encode!r}. Choose one of: {', '.join(ENCODINGS)}."
@@ -158,6 +159,20 @@ def _check(request: DetectRequest) -> None:
         raise InputError("The seed must be 0 or more.")
     if request.min_score is not None and not 0 <= request.min_score <= 1:
         raise InputError("The least score must lie between 0 and 1.")
+
+
+def _check_paths(request: DetectRequest) -> None:
+    """No result may replace what was given, or another result."""
+    inputs = (request.raster, request.example, request.example_raster)
+    given = {Path(path).resolve() for path in inputs if path}
+    taken: set[Path] = set()
+    for path in filter(None, (request.output, request.candidates, request.mask)):
+        place = Path(path).resolve()
+        if place in given:
+            raise InputError(f"{path} would be overwritten. Choose another output.")
+        if place in taken:
+            raise InputError(f"Two results would be written to {path}. Give each a file of its own.")
+        taken.add(place)
 
 
 def _open_example(request: DetectRequest, query: Raster, opened: ExitStack) -> Example:
@@ -233,7 +248,7 @@ def _least_score(job: _Job) -> float:
         if (vote := _vote(there, own, tiles[index])) is not None:
             valid = np.ones(vote.share.shape, bool)
             scores += [
-                candidates.score_of(vote, _drawn_on(there, tiles[index], valid, [p])) for p in polygons_px
+                candidates.score_of(vote, _drawn_on(there, tiles[index], valid, [p]) > 0) for p in polygons_px
             ]
     return min(max(MIN_SCORE, *scores), STRICTEST)
 
@@ -247,18 +262,16 @@ def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
         raise CancelledError
     vote = vote_on(job.setting, image, valid, (tile.row, tile.column))
     process.give_memory_back()  # else gaps between large arrays add up tile by tile
-    drawn = (job.example.polygons_px, job.example.negatives_px)
-    return candidates.known(vote, *(_drawn_on(job, tile, valid, polygons_px) for polygons_px in drawn))
+    positive, negative = (
+        _drawn_on(job, tile, valid, drawn) for drawn in (job.example.polygons_px, job.example.negatives_px)
+    )
+    return known(vote, positive, negative, job.setting.smooth_px)
 
 
 def _drawn_on(job: _Job, tile: Tile, valid: np.ndarray, polygons_px: list[shapely.Polygon]) -> np.ndarray:
-    """Pixels of the example's polygons on a tile; none where they were drawn on another raster."""
-    if job.example.raster is not job.query or not polygons_px:
-        return np.zeros(valid.shape, bool)
-    work_from_px = (~job.query.px_from_work(job.resolution)).to_shapely()
-    polygons = [affine_transform(polygon, work_from_px) for polygon in polygons_px]
-    corner = Affine.translation(tile.x_work, tile.y_work)
-    return rasterize(polygons, valid.shape, transform=corner).astype(bool) & valid
+    """Numbers of the example's polygons on a tile; none where they were drawn on another raster."""
+    own = polygons_px if job.example.raster is job.query else []
+    return pixels_of(own, job.query, job.resolution, (tile.x_work, tile.y_work), valid)
 
 
 def _detections(job: _Job, objects: list[vectorize.Piece], extent: shapely.Polygon) -> gpd.GeoDataFrame:

@@ -16,7 +16,7 @@ from . import borders, candidates, instances, process
 from .apart import side_by_side
 from .cache import Cache, digest
 from .candidates import Vote
-from .canvas import Canvas, Crop, stitch
+from .canvas import Canvas, Crop, shown_in_turn, stitch
 from .prompts import Strategy
 from .sam import ANSWERS, Embedding, Segmenter
 
@@ -52,7 +52,8 @@ class Setting:
     apart : bool
         Encode example and query each alone (``core.apart``).
     column_embedding : dict
-        With ``apart``, what the example's column was encoded to, by its bytes: one for all tiles.
+        With ``apart``, what the example's column was encoded to, by its bytes: those of one tile's
+        showings, which serve all tiles.
     """
 
     segmenter: Segmenter
@@ -88,7 +89,7 @@ def vote_on(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tuple
     """
     if not _remembers(setting):
         return _computed(setting, image, valid, place)
-    crops = [getattr(crop, part) for crop in setting.crops for part in ("image", "mask", "valid")]
+    crops = [part for crop in setting.crops for part in (crop.image, crop.mask, crop.valid, crop.ring())]
     key = digest(
         "vote",
         setting.segmenter.identity,
@@ -115,7 +116,8 @@ def _computed(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tup
     mirrorings = MIRRORINGS[: min(setting.showings, voting)]
     votes, shown = [], None
     for number, mirroring in enumerate(mirrorings):
-        canvas = stitch(setting.crops, image[mirroring], valid[mirroring])
+        crops = shown_in_turn(setting.crops, image.shape[0], number)
+        canvas = stitch(crops, image[mirroring], valid[mirroring])
         runs = len(range(number, voting, len(mirrorings)))  # shared as evenly as can be
         prompts = setting.strategy.place(canvas, runs, rng)
         embedding = _encode(setting, canvas)
@@ -144,7 +146,8 @@ def _encode(setting: Setting, canvas: Canvas) -> Embedding:
     column, query = (np.ascontiguousarray(part) for part in np.split(canvas.image, [canvas.column], axis=1))
     known, key = setting.column_embedding, column.tobytes()
     if key not in known:
-        known.clear()
+        while len(known) >= setting.showings:
+            known.pop(next(iter(known)))  # the oldest
         known[key] = _embedding(setting, column)
     return side_by_side(known[key], _embedding(setting, query), canvas.column)
 

@@ -39,22 +39,29 @@ REPAINTED = {True: 0.2, False: 0.4}  # share whose single objects get new colour
 
 @dataclass
 class Data:
-    """Where training draws from; real plates may be missing."""
+    """Where training draws from; real plates may be missing.
+
+    ``real_factor`` makes them rarer, or more frequent, than each step asks for.
+    """
 
     scenes: ScenePlates
     footprints: list[Plate]
     boxes: list[Plate]
     pseudo: list[Plate]
     styles: list[Style]
+    real_factor: float = 1.0
 
     @classmethod
-    def open(cls, scenes: Path, real: Path | None, pseudo: list[Plate] | None = None) -> Data:
+    def open(
+        cls, scenes: Path, real: Path | None, pseudo: list[Plate] | None = None, real_factor: float = 1.0
+    ) -> Data:
         """Synthetic scenes of a cache and, where there is one, the real data's training part."""
         there = real is not None and real.exists()
         footprints = [split_plate(plate)[0] for plate in load_footprints(real)] if there else []
         boxes = load_boxes(real / "estonia") if there else []
         styles = styles_of(footprints + boxes)
-        return cls(ScenePlates(scenes, 0, HELD_OUT_SEED), footprints, boxes, pseudo or [], styles)
+        plates = ScenePlates(scenes, 0, HELD_OUT_SEED)
+        return cls(plates, footprints, boxes, pseudo or [], styles, real_factor)
 
     def draw(self, rng: np.random.Generator, real_share: float) -> Plate:
         """A labelled plate: synthetic, or real with footprints or with pseudo-masks."""
@@ -67,7 +74,7 @@ class Data:
         return plate
 
     def _plate(self, rng: np.random.Generator, real_share: float) -> Plate:
-        if (self.footprints or self.pseudo) and rng.random() < real_share:
+        if (self.footprints or self.pseudo) and rng.random() < real_share * self.real_factor:
             if self.pseudo and (not self.footprints or rng.random() < 0.5):
                 return self.pseudo[rng.integers(len(self.pseudo))]
             return self.footprints[rng.integers(len(self.footprints))]
@@ -187,7 +194,7 @@ def semantic_step(model: Trainee, data: Data, rng: np.random.Generator) -> Outco
     size, count = SEMANTIC_VIEWS[rng.integers(len(SEMANTIC_VIEWS))]
     views = []
     for _ in range(count):
-        if data.boxes and rng.random() < 0.15:
+        if data.boxes and rng.random() < 0.15 * data.real_factor:
             plate = data.boxes[rng.integers(len(data.boxes))]
         else:
             plate = data.draw(rng, 0.35)

@@ -6,6 +6,7 @@ from shapely import box
 from shapely.affinity import translate
 
 from benchmarks.causes import FALSE, MISSES, counts, errors
+from core.evaluate import evaluate
 
 EXTENT = (0, 0, 100, 100)
 A, B, C = box(10, 10, 30, 30), box(30, 10, 50, 30), box(50, 10, 70, 30)  # touching roofs
@@ -37,6 +38,16 @@ def table(*shapes):
 def test_each_error_has_its_cause(found, truth, expected):
     counted = causes(table(*found), table(*truth), EXTENT, 0.5)
     assert {name: number for name, number in counted.items() if number} == expected
+
+
+def test_one_detection_finds_one_object_only():
+    """As ``core.evaluate`` counts: at an IoU of 0.3 a box over two cars is not both of them."""
+    counted = causes(table(box(10, 10, 50, 30)), table(A, B), EXTENT, 0.3)
+    assert {name: number for name, number in counted.items() if number} == {"found": 1, "merged": 1}
+    judged = evaluate(table(box(10, 10, 50, 30)), table(A, B), EXTENT, 0.3)
+    assert judged["n_matched"] == 1
+    twice = causes(table(A, A.buffer(-1)), table(A), EXTENT, 0.3)
+    assert (twice["found"], twice["pieces"]) == (1, 1)
 
 
 def test_every_truth_is_counted_once():

@@ -72,6 +72,20 @@ def test_other_arguments_are_measured_anew(tmp_path):
     assert json.loads((tmp_path / "a.json").read_text())["arguments"] == ["--seed", "1"]
 
 
+def test_what_other_code_or_weights_measured_is_not_taken(tmp_path, monkeypatch):
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"one")
+    monkeypatch.setattr(report, "weights_file", lambda *_: weights)
+    options = SimpleNamespace(model="embedded", checkpoint=None)
+    versions = {report.version(options)}
+    weights.write_bytes(b"other")
+    versions.add(report.version(options))
+    (tmp_path / "causes.py").write_text("# counts otherwise")
+    monkeypatch.setattr(report, "__file__", str(tmp_path / "report.py"))
+    versions.add(report.version(options))
+    assert len(versions) == 3
+
+
 def test_long_lists_of_files_are_shortened():
     arguments = ["--raster", "a.tif", "b.tif", "c.tif", "--truth", "a.gpkg", "--target", "vehicle"]
 

@@ -20,6 +20,7 @@ from benchmarks.cases import draw_cases, read_place
 from benchmarks.clicks import correction, cut_view, middle
 from benchmarks.layouts import LAYOUTS, Lecture
 from benchmarks.masks import bounds
+from benchmarks.separation import prototype, separation
 from benchmarks.tiles import Search, voting
 from core.example import Example, read_example
 from core.prompts import STRATEGIES
@@ -318,6 +319,22 @@ def test_box_truth_knows_its_middle_and_its_outside(squares):
     assert view.true_iou(~view.outside) == 1
     assert correction(~view.outside, view) is None
     assert view.true_iou(np.zeros_like(view.inside)) == 0
+
+
+def test_other_objects_are_no_surroundings(squares):
+    outline, other = shapely.box(40, 40, 88, 88), shapely.box(96, 40, 144, 88)
+    rng = np.random.default_rng(0)
+    with Raster(squares[0]) as raster:
+        view = cut_view(raster, outline, 0.25, rng, is_box=False, others_px=[other])
+    assert view.others.sum() == SIDE**2 and not (view.others & view.inside).any()
+    features = torch.zeros(1, 2, 64, 64)
+    features[0, 0] = 1  # ground
+    cells = (view.inside | view.others)[::16, ::16]
+    features[0, :, torch.from_numpy(cells)] = torch.tensor([[0.0], [1.0]])
+    embedding = Embedding(features, (1024, 1024))
+    own = prototype(embedding, view)
+    alone = separation(own, embedding, dataclasses.replace(view, others=None))
+    assert separation(own, embedding, view) > 0.98 > 0.95 > alone
 
 
 def test_canvas_table_compares_layouts_on_the_same_ground(search, tmp_path):

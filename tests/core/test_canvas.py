@@ -6,7 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import canvas as canvas_module
-from core.canvas import FILL, MAX_COLUMN, RING_GAP, RING_WIDTH, STEP, Crop, crop_side, orientations, stitch
+from core.canvas import (
+    FILL,
+    MAX_COLUMN,
+    RING_GAP,
+    RING_WIDTH,
+    STEP,
+    Crop,
+    crop_side,
+    orientations,
+    shown_in_turn,
+    stitch,
+)
 
 
 def random_crop(rng, side):
@@ -140,3 +151,27 @@ def test_the_column_leaves_at_least_two_thirds_for_the_query():
     assert canvas_module.SIDE == 1024
     assert MAX_COLUMN <= 1024 / 3 and MAX_COLUMN % STEP == 0
     assert crop_side(192) <= MAX_COLUMN  # the largest example that a target asks for
+
+
+def test_other_examples_are_no_ring():
+    side = 4 * STEP
+    mask, others = np.zeros((2, side, side), bool)
+    mask[20:40, 10:30], others[20:40, 30:50] = True, True
+    everywhere, nothing = np.ones((side, side), bool), np.zeros((side, side, 3), np.uint8)
+    alone = Crop(nothing, mask, everywhere)
+    beside = Crop(nothing, mask, everywhere, others)
+    assert (alone.ring() & others).any()
+    np.testing.assert_array_equal(beside.ring(), alone.ring() & ~others)
+    canvas = stitch([beside], np.zeros((side, 8, 3), np.uint8), np.ones((side, 8), bool))
+    np.testing.assert_array_equal(canvas.ring[:, :side], beside.ring())
+
+
+def test_the_showings_show_all_examples_in_turn():
+    rng = np.random.default_rng(4)
+    crops = [random_crop(rng, 2 * STEP) for _ in range(5)]
+    height = 5 * STEP  # two whole copies, and a part of one
+    shown = [shown_in_turn(crops, height, showing)[:2] for showing in range(4)]
+    assert {id(crop) for each in shown for crop in each} == {id(crop) for crop in crops}
+    assert len({id(each[0]) for each in shown}) == 4
+    for few in (crops[:1], crops[:2]):  # there is room for all
+        assert all(shown_in_turn(few, height, showing) == few for showing in range(4))

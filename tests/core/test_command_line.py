@@ -12,9 +12,12 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+import shapely.affinity
+from affine import Affine
 
 from core.__main__ import main
 from core.prompts import STRATEGIES
+from core.raster import Raster
 from core.vectorize import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,6 +126,35 @@ def test_an_output_folder_without_permission(refused, tmp_path):
         locked = tmp_path / "locked"
         locked.mkdir(mode=0o500)
     refused("Nothing can be written", output=locked / "found.gpkg")
+
+
+def test_nothing_given_is_overwritten_and_no_result_replaces_another(refused, job, tmp_path):
+    raster, example = Path(job["--raster"]), Path(job["--example"])
+    before = raster.read_bytes(), example.read_bytes()
+    refused("would be overwritten", mask=raster)
+    refused("would be overwritten", output=example)
+    refused("would be overwritten", output=tmp_path / "out" / ".." / example.name)
+    refused("Two results", candidates=job["--output"])
+    assert (raster.read_bytes(), example.read_bytes()) == before
+
+
+def test_an_example_that_can_not_be_brought_to_the_rasters_crs(refused, make_raster, write_polygons):
+    local = make_raster(
+        np.full((3, 40, 40), 90, np.uint8), "local.tif", crs='LOCAL_CS["site",UNIT["metre",1]]'
+    )
+    example = write_polygons([shapely.box(9, 50, 9.001, 50.001)], "degrees.geojson", crs="EPSG:4326")
+    refused("coordinate reference system", raster=local, example=example)
+
+
+def test_an_extent_in_the_empty_corner_of_a_turned_raster(refused, make_raster, write_polygons):
+    turned = Affine.translation(500_000, 5_400_000) @ Affine.rotation(45) @ Affine.scale(0.5, -0.5)
+    raster = make_raster(np.full((3, 80, 80), 90, np.uint8), "turned.tif", transform=turned)
+    inside = shapely.affinity.affine_transform(shapely.box(30, 30, 50, 50), turned.to_shapely())
+    example = write_polygons([inside], "turned.geojson")
+    with Raster(raster) as opened:
+        xmin, ymin = opened.bounds_map[:2]
+    corner = f"{xmin}|{ymin}|{xmin + 5}|{ymin + 5}"
+    refused("outside the raster", raster=raster, example=example, extent=corner)
 
 
 def test_names_that_are_not_there(refused):

@@ -60,6 +60,26 @@ def test_a_self_crossing_outline_is_mended(raster, write_polygons):
     assert len(example.polygons_px) == 2 and all(p.is_valid for p in example.polygons_px)
 
 
+def test_a_slip_of_the_outline_is_no_example(raster, write_polygons):
+    """Its last corner overshoots the first: mending leaves a speck beside the object."""
+    x, y = 500_020, 5_399_960
+    corners = [(x, y), (x + 20, y), (x + 20, y + 12), (x, y + 12), (x + 0.04, y - 0.06)]
+    example = read_example(write_polygons([shapely.Polygon(corners)]), raster)
+    assert len(example.polygons_px) == 1
+    assert example.area_m2 == pytest.approx(240, abs=1)
+    speck = shapely.MultiPolygon([SQUARE, shapely.box(x + 30, y + 5, x + 31, y + 6)])
+    assert len(read_example(write_polygons([speck], "parts.geojson"), raster).polygons_px) == 1
+
+
+def test_one_examples_ring_leaves_the_others_out(raster, write_polygons):
+    x, y = 500_020, 5_399_960
+    touching = [shapely.box(x, y, x + 10, y + 10), shapely.box(x + 10, y, x + 20, y + 10)]
+    left, right = cut_crops(read_example(write_polygons(touching), raster), 0.5, None)
+    for crop in (left, right):
+        assert crop.others.sum() == 20 * 20 and not (crop.others & crop.mask).any()
+        assert not (crop.ring() & crop.others).any()
+
+
 def test_heights_of_corners_do_not_matter(raster, write_polygons):
     example = read_example(write_polygons([shapely.force_3d(SQUARE, 400.0)]), raster)
     assert bounds_px(example) == [(40, 60, 64, 84)]

@@ -13,7 +13,8 @@ import shapely
 import torch
 from affine import Affine
 
-from core.candidates import Vote, known, score_of
+from core.candidates import Vote, score_of
+from core.drawn import known
 from core.errors import InputError
 from core.example import cut_crops, read_example
 from core.pipeline import MIN_SCORE, STRICTEST, detect

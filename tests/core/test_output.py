@@ -1,6 +1,7 @@
 """Writing: whole or not at all, and readable by others."""
 
 import os
+import sqlite3
 
 import geopandas as gpd
 import numpy as np
@@ -9,6 +10,7 @@ import rasterio
 import shapely
 from affine import Affine
 from geopandas.testing import assert_geodataframe_equal
+from shapely.affinity import affine_transform
 
 from core import output
 from core.errors import InputError
@@ -214,3 +216,39 @@ def test_a_mask_of_nothing_is_all_zero(make_raster, tmp_path):
         write_mask(table_of(0), raster, raster.bounds_map, tmp_path / "mask.tif")
     with rasterio.open(tmp_path / "mask.tif") as mask:
         assert not mask.read(1).any()
+
+
+@pytest.mark.parametrize("strip", [8, 16, 1024])
+def test_a_mask_is_the_same_in_strips(make_raster, tmp_path, monkeypatch, strip):
+    raster_path = make_raster(np.zeros((40, 60), np.uint8))
+    with Raster(str(raster_path)) as raster:
+        court = shapely.box(3, 2, 30, 37).difference(shapely.box(9, 9, 12, 22))
+        map_from_px = raster.map_from_px.to_shapely()
+        drawn_map = [affine_transform(each, map_from_px) for each in (court, shapely.box(41, 20, 44, 24))]
+        table = gpd.GeoDataFrame(geometry=drawn_map, crs=UTM)
+        monkeypatch.setattr(output, "STRIP", strip)
+        write_mask(table, raster, raster.bounds_map, tmp_path / "mask.tif")
+    with rasterio.open(tmp_path / "mask.tif") as written:
+        mask = written.read(1)
+    expected = np.zeros((40, 60), np.uint8)
+    expected[2:37, 3:30] = 1
+    expected[9:22, 9:12] = 0
+    expected[20:24, 41:44] = 1
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_what_another_program_left_unfinished_is_not_applied_to_the_new_file(tmp_path):
+    """A GeoPackage edited in QGIS leaves a log of changes beside it, which belongs to the older file."""
+    path = tmp_path / "found.gpkg"
+    write_table(table_of(3), path)
+    older = sqlite3.connect(path)
+    older.execute("PRAGMA journal_mode=WAL")
+    older.execute("PRAGMA wal_autocheckpoint=0")
+    older.execute("UPDATE gpkg_contents SET description = 'edited'")
+    older.commit()
+    logged = path.with_name("found.gpkg-wal").read_bytes()
+    older.close()
+    path.with_name("found.gpkg-wal").write_bytes(logged)  # as if the program had been killed
+    write_table(table_of(30), path)
+    assert len(read(path)) == 30
+    assert [p.name for p in tmp_path.iterdir()] == ["found.gpkg"]

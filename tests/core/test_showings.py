@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from core.candidates import Vote, average, known
+from core.candidates import Vote, average
+from core.drawn import known
 from core.models import CATALOGUE
 from core.tile_vote import MIRRORINGS
 
