@@ -22,7 +22,9 @@ With --as-lecture the halves, the mask of all objects in the example's half
 Still different, or not said in the paper: which tiles and examples (here by seed,
 --tiles), how many points and runs (core/prompts.py, --runs), the resolution
 (--resolution; here by the example's size, the paper's own is 0.05 m), and the
-ensemble (here weighted also by how well a run finds the example again).
+ensemble (here weighted also by how well a run finds the example again). With
+--as-lecture the example's half is cut from the tile that is searched, so that some
+of the answer is given, least with --part 1.
 """
 
 from __future__ import annotations

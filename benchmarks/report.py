@@ -39,9 +39,11 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 HEAD = """# Results
 Written by `{command}`; nothing here is typed by hand. {model}, default settings, {runs} runs per
 tile. Examples are drawn by the seed from the truth: whole objects of at least half the median
-size. No validation image was used in training. IoU is that of the unions of polygons over the
-whole image; coverage is the truth's share of it, which is the IoU of the answer `everything`. F1
-matches objects one to one.
+size; where the truth is boxes, the model's own outline in one of them, another one being drawn
+where it fills less than a third of its box. An example is one of the objects and counts as found.
+No validation image was used in training, but those of Kampala and Banepa adjoin training images
+of the same orthophotos. IoU is that of the unions of polygons over the whole image; coverage is
+the truth's share of it, which is the IoU of the answer `everything`. F1 matches objects one to one.
 
 The lecture's column (Vora and Saha, arXiv 2408.07393) is building IoU on ISPRS Potsdam with
 Meta's SAM and *all* objects of the example image given; it is another place and another model,
@@ -50,8 +52,10 @@ so it is a landmark, not a comparison. Who has that data set and a checkpoint me
 
 `persam` and `automatic` are other ways to prompt the same network on the same canvas: a prototype
 with one positive and one negative point, repeated (after arXiv 2305.03048); and segment-anything's
-automatic masks, kept where they are like the example. The difference is that of `{reference}` to
-the other, on the same examples, with the 95 % bootstrap interval of its mean.
+automatic masks, kept where they are like the example. They see each tile once, the pipeline's own
+strategies in four mirrorings. The difference is that of `{reference}` to the other, on the same
+examples, with the 95 % bootstrap interval of its mean over the examples: in Kampala and Banepa
+all of one image, so it says nothing of other places, and from four examples it is too narrow.
 
 Of objects that are not found, a detection covers half or more of `merged` ones and of another
 object too, of `outline` ones alone but with too much around; several detections together cover
@@ -61,12 +65,14 @@ or more of a false detection lies on one object (`pieces`), on `several`, or on 
 
 CLICKS_HEAD = """
 # One object, clicked or boxed
-What the network makes of clicks alone, with no example: the single answer that a user gets. First
-click in the middle of the object, the next ones where the answer before was most wrong. Mean IoU;
-where the truth is boxes, the share of objects whose mask's bounding box has IoU 0.5 or more with
-the truth's. The next columns compare the network's own estimate of its IoU with the true one.
-The last is the area under the curve of the embedding's cosine to *another* object of the kind,
-the object against its surroundings: 0.5 tells nothing, 1 tells all.
+What the network answers to clicks on one object, with no example: the single mask, each click
+together with the box that the network sees under it. (The pipeline's own clicks, for vehicles,
+come without that box.) First click in the middle of the object, the next ones where the answer
+before was most wrong. Mean IoU; where the truth is boxes, the share of objects whose mask's
+bounding box has IoU 0.5 or more with the truth's, so that the column `box` is judged by the very
+box that was given. The next columns compare the network's own estimate of its IoU with the true
+one. The last is the area under the curve of the embedding's cosine to *another* object of the
+kind, the object against its surroundings without others of the kind: 0.5 tells nothing, 1 tells all.
 
 | objects | n | 1 click | 3 clicks | 5 clicks | box | rank correlation | mean error | separation |
 |---|---|---|---|---|---|---|---|---|
