@@ -22,7 +22,8 @@ from training.scenes import BUILDING, VEHICLE
 from training.views import View, cut_view, orient, random_scale, recolor
 
 EXAMPLE_PX = {BUILDING: (44, 200), VEHICLE: (56, 200)}
-NEIGHBOUR_IN_RING = 0.2  # how often ring points may fall on unlabelled neighbours, as the user's do
+NEIGHBOUR_IN_RING = 0.8  # how often ring points may fall on unlabelled neighbours, as the user's do
+USUAL_EXAMPLE = 0.7  # how often the example is of at least half the median area, as users draw
 
 
 @dataclass
@@ -75,6 +76,9 @@ def choose_example(rng: np.random.Generator, plate: Plate, kind: int, largest: f
         if plate.kinds[i] == kind and x0 > 1 and y0 > 1 and x1 < width - 1 and y1 < height - 1
         and area >= 12 and max(x1 - x0, y1 - y0) >= 6 and max(x1 - x0, y1 - y0) <= largest
     ]  # fmt: skip
+    if found and rng.random() < USUAL_EXAMPLE:
+        areas = {i: plate.instance_boxes()[i][4] for i in found}
+        found = [i for i in found if areas[i] >= 0.5 * np.median(list(areas.values()))]
     return int(rng.choice(found)) if found else None
 
 
@@ -101,7 +105,7 @@ def make_stitched(
         return None
     x0, y0, x1, y1, _ = plate.instance_boxes()[example]
     longer = max(x1 - x0, y1 - y0)
-    scale = random_scale(rng, longer, *EXAMPLE_PX.get(kind, EXAMPLE_PX[BUILDING]))
+    scale = random_scale(rng, longer, *EXAMPLE_PX.get(kind, EXAMPLE_PX[BUILDING]), kind)
     side = crop_side(longer * scale)
     if side > min(MAX_COLUMN, height, width * 0.55):
         return None

@@ -17,6 +17,7 @@ import cv2
 import geopandas as gpd
 import numpy as np
 import torch
+from scipy import ndimage
 
 from training import cache
 from training.network import Prompts, Trainee
@@ -54,12 +55,16 @@ def answer_in_box(model: Trainee, image: np.ndarray, box: np.ndarray, kind: int)
     corner = (box[:2] + box[2:]) / 2 - WINDOW / scale / 2
     window_from_tile = np.float32([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
     smooth = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
+    if scale < 0.5:  # else large halls would be sampled between their pixels
+        image = cv2.blur(image, (round(1 / scale), round(1 / scale)))
     view = cv2.warpAffine(
         image, window_from_tile, (WINDOW, WINDOW), flags=smooth, borderMode=cv2.BORDER_REFLECT
     )
     click = np.full((1, 1, 2), WINDOW / 2, np.float32)
-    # a box as prompt would be answered by a box; a click's answer has to find the outline
-    logits, _ = model.decode(model.encode([view]), Prompts(torch.from_numpy(click), torch.ones(1, 1)))
+    features = model.encode([view])
+    # the true box as prompt would be answered by a box; what the model itself sees there may be wrong
+    seen = model.boxes_at(features, torch.from_numpy(click[:, 0])) if kind == BUILDING else None
+    logits, _ = model.decode(features, Prompts(torch.from_numpy(click), torch.ones(1, 1), seen))
     full = cv2.resize(logits[0, 0].numpy(), (WINDOW, WINDOW), interpolation=cv2.INTER_LINEAR)
     size = image.shape[1], image.shape[0]
     back = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -98,8 +103,12 @@ def vehicle_mask(logits: np.ndarray, box: np.ndarray) -> np.ndarray | None:
 
 
 def building_mask(logits: np.ndarray, box: np.ndarray) -> np.ndarray | None:
-    """The model's own mask, where it fits the box."""
-    return logits > 0 if fits(logits > 0, box) else None
+    """The model's own mask, its largest part, where that fits the box."""
+    parts, count = ndimage.label(logits > 0)
+    if not count:
+        return None
+    largest = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
+    return largest if fits(largest, box) else None
 
 
 def fits(mask: np.ndarray, box: np.ndarray) -> bool:

@@ -34,6 +34,7 @@ NAMES = {BUILDING: "building", VEHICLE: "vehicle"}
 CANVAS_SHAPES = ((512, 640), (512, 640), (512, 768), (640, 512), (448, 736))
 LARGE_SHAPES = ((1024, 1024), (768, 1024), (1024, 768))
 RESTYLED = 0.4  # share of the plates that take on the colours of another place
+PSEUDO = 0.35  # of the real plates, where there are both: those whose masks the model made itself
 REPAINTED = {True: 0.2, False: 0.4}  # share whose single objects get new colours: synthetic, real
 
 
@@ -75,7 +76,7 @@ class Data:
 
     def _plate(self, rng: np.random.Generator, real_share: float) -> Plate:
         if (self.footprints or self.pseudo) and rng.random() < real_share * self.real_factor:
-            if self.pseudo and (not self.footprints or rng.random() < 0.5):
+            if self.pseudo and (not self.footprints or rng.random() < PSEUDO):
                 return self.pseudo[rng.integers(len(self.pseudo))]
             return self.footprints[rng.integers(len(self.footprints))]
         return self.scenes.draw(rng)
@@ -113,7 +114,7 @@ def random_view(
         kinds = plate.kinds[usable]
         kind = pick_kind(rng, kinds)
         x0, y0, x1, y1, _ = boxes[int(rng.choice(np.array(usable)[kinds == kind]))]
-        scale = random_scale(rng, max(x1 - x0, y1 - y0, 4), least, most)
+        scale = random_scale(rng, max(x1 - x0, y1 - y0, 4), least, most, kind)
         centre = rng.uniform([x0, y0], [x1, y1])
     else:
         scale, centre = float(np.exp(rng.uniform(-0.5, 0.7))), rng.uniform([0, 0], [width, height])
@@ -194,7 +195,7 @@ def semantic_step(model: Trainee, data: Data, rng: np.random.Generator) -> Outco
     size, count = SEMANTIC_VIEWS[rng.integers(len(SEMANTIC_VIEWS))]
     views = []
     for _ in range(count):
-        if data.boxes and rng.random() < 0.15 * data.real_factor:
+        if data.boxes and not data.pseudo and rng.random() < 0.15 * data.real_factor:
             plate = data.boxes[rng.integers(len(data.boxes))]
         else:
             plate = data.draw(rng, 0.35)

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from core.targets import TARGETS
 from training.plates import Plate
+from training.scenes import BUILDING, VEHICLE
 
+# Pixels that the pipeline shows an example's longer side in.
+SHOWN_PX = {BUILDING: TARGETS["building"].example_px, VEHICLE: TARGETS["vehicle"].example_px}
 CELL = 16  # canvas pixels per embedding cell: views are whole cells
 
 
@@ -125,14 +129,17 @@ def turned_hues(rng: np.random.Generator, strength: float) -> np.ndarray:
     return grey + saturation * (np.cos(angle) * (np.eye(3) - grey) + np.sin(angle) * across)
 
 
-def random_scale(rng: np.random.Generator, longer_side: float, least: float, most: float) -> float:
+def random_scale(
+    rng: np.random.Generator, longer_side: float, least: float, most: float, kind: int | None = None
+) -> float:
     """A scale at which an object spans ``least`` to ``most`` pixels, at most 4-fold enlarged.
 
-    Half of the time it is the pipeline's own choice: the picture's own
+    Half of the time it is the pipeline's own choice for the kind: the picture's own
     resolution where that will do.
     """
     if rng.random() < 0.5:
-        scale = min(max(1.0, least / longer_side), most / longer_side)
+        low, high = SHOWN_PX.get(kind, (least, most))
+        scale = min(max(1.0, low / longer_side), high / longer_side)
     else:
         scale = float(np.exp(rng.uniform(np.log(least), np.log(most)))) / longer_side
     return float(np.clip(scale, 0.2, 4.0))
