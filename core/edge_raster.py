@@ -91,7 +91,7 @@ def find_edges(
         if segmenter is None:
             progress(0.0, "loading the model")
             segmenter = Segmenter.load(request.model, request.checkpoint, request.device)
-        grid = Grid(*raster.size_work(resolution), column=0, example_px=OVERLAP)
+        grid = Grid(*raster.size_work(resolution), column=0, example_px=OVERLAP, evenly=False)
         tiles = _tiles(grid, window)
 
         def of_tile(number: int, tile: Tile) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 from .canvas import SIDE, STEP
 
@@ -62,12 +63,17 @@ class Grid:
     example_px : float
         The example's longer side in canvas pixels; objects of its size fit
         into the overlap.
+    evenly : bool
+        Whether the tiles move together so that the last one ends where the raster does, and
+        no tile shows what is no image, which the network has not learned to pass over. They
+        overlap by more then, and by different amounts; else all by ``overlap``.
     """
 
     raster_width: int
     raster_height: int
     column: int
     example_px: float
+    evenly: bool = True
 
     @property
     def overlap(self) -> int:
@@ -87,15 +93,17 @@ class Grid:
         """Start of each tile along one axis, and its cell within it."""
         if length <= tile:
             return [(0, slice(0, length))]
-        stride, half = tile - self.overlap, self.overlap // 2
+        stride = tile - self.overlap
         count = math.ceil((length - self.overlap) / stride)
-        spans = []
-        for index in range(count):
-            start = index * stride
-            first = half if index else 0
-            last = tile - half if index < count - 1 else length - start
-            spans.append((start, slice(first, last)))
-        return spans
+        if self.evenly:
+            stride = (length - tile) / (count - 1)  # at most what it was: as many tiles, more overlap
+        starts = [round(index * stride) for index in range(count)]
+        # cells meet in the middle of what two tiles share
+        cuts = [0, *((before + tile + after) // 2 for before, after in pairwise(starts)), length]
+        return [
+            (start, slice(first - start, last - start))
+            for start, (first, last) in zip(starts, pairwise(cuts), strict=True)
+        ]
 
     def tiles(self) -> Iterator[Tile]:
         """All tiles, row by row."""

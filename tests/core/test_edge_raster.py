@@ -148,7 +148,7 @@ def test_a_long_edge_goes_on_across_seams(find, wide_raster):
 
 
 def test_tiles_fade_into_each_other():
-    grid = Grid(2100, 1500, column=0, example_px=128)
+    grid = Grid(2100, 1500, column=0, example_px=128, evenly=False)
     total = np.zeros((2200, 3000))
     for tile in grid.tiles():
         total[tile.y_work :, tile.x_work :][: grid.tile_height, : grid.tile_width] += _weight(grid, tile)

@@ -1,5 +1,7 @@
 """The grid: cells share the raster out exactly, whatever its size."""
 
+import dataclasses
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,8 +37,9 @@ def test_cells_share_the_raster_out_without_gap_or_overlap(grid):
 
 
 @settings(max_examples=150, deadline=None)
-@given(grids())
-def test_each_cell_lies_in_its_tile_with_half_the_overlap_to_spare(grid):
+@given(grids(), st.booleans())
+def test_each_cell_lies_in_its_tile_with_half_the_overlap_to_spare(grid, evenly):
+    grid = dataclasses.replace(grid, evenly=evenly)
     assert grid.column + grid.tile_width <= SIDE
     assert grid.column <= grid.tile_height <= SIDE
     last_row = max(tile.row for tile in grid.tiles())
@@ -48,12 +51,28 @@ def test_each_cell_lies_in_its_tile_with_half_the_overlap_to_spare(grid):
         # No tile starts beyond the raster, and every pixel of its cell is inside both.
         assert 0 <= tile.x_work < grid.raster_width and 0 <= tile.y_work < grid.raster_height
         half = grid.overlap // 2
-        assert rows.start == (half if tile.row else 0)
-        assert columns.start == (half if tile.column else 0)
-        if tile.row < last_row:
-            assert grid.tile_height - rows.stop == half
-        if tile.column < last_column:
-            assert grid.tile_width - columns.stop == half
+        spare = {
+            (rows.start, tile.row > 0),
+            (grid.tile_height - rows.stop, tile.row < last_row),
+            (columns.start, tile.column > 0),
+            (grid.tile_width - columns.stop, tile.column < last_column),
+        }
+        for pixels, has_neighbour in spare:
+            assert pixels >= half if has_neighbour else pixels >= 0
+            if has_neighbour and not evenly:
+                assert pixels == half
+
+
+@settings(max_examples=150, deadline=None)
+@given(grids())
+def test_tiles_end_where_the_raster_does(grid):
+    """But for a raster smaller than a tile: by whole cells of SAM, or by the example's height."""
+    apart = dataclasses.replace(grid, evenly=False)
+    assert len(list(grid.tiles())) == len(list(apart.tiles()))
+    right = max(tile.x_work for tile in grid.tiles()) + grid.tile_width
+    bottom = max(tile.y_work for tile in grid.tiles()) + grid.tile_height
+    assert right == max(grid.raster_width, grid.tile_width)
+    assert bottom == max(grid.raster_height, grid.tile_height)
 
 
 def test_the_overlap_holds_an_object_of_the_examples_size():
