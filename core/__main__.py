@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--model", default="embedded", help="see the command models list")
     detect.add_argument("--checkpoint", help="file with the model's weights")
     detect.add_argument("--bands", nargs="+", type=int, help="one or three band numbers, from 1")
+    detect.add_argument("--example-bands", nargs="+", type=int, help="of --example-raster (default: --bands)")
     detect.add_argument("--resolution", type=float, help="metres per canvas pixel")
     detect.add_argument(
         "--encode",

@@ -32,6 +32,19 @@ def _private_stdout() -> BinaryIO:
     return os.fdopen(private, "wb", buffering=0)
 
 
+def _private_stdin() -> BinaryIO:
+    """Keep standard input for the protocol alone; point descriptor 0 at nothing.
+
+    On Windows a library that looks at descriptor 0 while it is loaded, as numpy's and
+    scipy's do, waits until a read of it in another thread is over: for good.
+    """
+    private = os.dup(sys.stdin.fileno())
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, sys.stdin.fileno())
+    os.close(nothing)
+    return os.fdopen(private, "rb")
+
+
 class Engine:
     """Runs jobs that a reader thread puts into its queue."""
 
@@ -185,7 +198,11 @@ class Engine:
 
 
 def greeting() -> dict[str, Any]:
-    """What ``hello`` tells, so that the user interface needs no copy of it."""
+    """What ``hello`` tells, so that the user interface needs no copy of it.
+
+    Whatever a job needs is imported here: a library that is missing is found out at the start.
+    """
+    from . import edge_raster, evaluate, pipeline  # noqa: F401
     from .models import CATALOGUE, EMBEDDED
     from .prompts import DEFAULT, STRATEGIES
     from .sam import choose_device
@@ -207,7 +224,7 @@ def _entry(listed: Any, default: str) -> dict[str, Any]:
 
 def serve() -> None:
     """Serve until standard input closes."""
-    replies = _private_stdout()
+    replies, asked = _private_stdout(), _private_stdin()
     engine = Engine(replies)
-    threading.Thread(target=engine.read, args=(sys.stdin.buffer,), daemon=True).start()
+    threading.Thread(target=engine.read, args=(asked,), daemon=True).start()
     engine.run()

@@ -178,7 +178,8 @@ def _check_paths(request: DetectRequest) -> None:
 def _open_example(request: DetectRequest, query: Raster, opened: ExitStack) -> Example:
     if request.example_raster is None:
         return read_example(request.example, query)
-    return read_example(request.example, opened.enter_context(Raster(request.example_raster, request.bands)))
+    bands = request.example_bands or request.bands
+    return read_example(request.example, opened.enter_context(Raster(request.example_raster, bands)))
 
 
 def _grid(job: _Job, raster: Raster) -> Grid:

@@ -94,6 +94,8 @@ class DetectRequest(_Request):
         A local file of weights for ``model``.
     bands : list of int, optional
         One-based band numbers, three or one; default: the first three, or the first.
+    example_bands : list of int, optional
+        Those of ``example_raster``; default: ``bands``.
     resolution : float, optional
         Working resolution in metres per canvas pixel; default: from the example's size.
     encode : str
@@ -125,6 +127,7 @@ class DetectRequest(_Request):
     model: str = "embedded"
     checkpoint: str | None = None
     bands: list[int] | None = None
+    example_bands: list[int] | None = None
     resolution: float | None = None
     encode: str = "together"
     runs: int = 64

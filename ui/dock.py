@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import (
-    QgsFileUtils,
     QgsMapLayer,
     QgsProject,
     QgsVectorLayer,
@@ -26,6 +25,7 @@ from .engine_process import EngineError
 from .example import Example, ExampleSet, UnusableExampleError
 from .messages import Messages
 from .models_panel import ModelsPanel
+from .save_dialog import ask_where
 from .steps import ExampleStep, RunStep, WhereStep
 from .task import DetectTask, StartTask
 
@@ -99,6 +99,7 @@ class ExemplarDock(QgsDockWidget):
         self.run_step.cancel_wanted.connect(self.cancel)
         self.run_step.save_wanted.connect(self._ask_and_save)
         self.run_step.python_wanted.connect(self._choose_python)
+        self.where_step.python_wanted.connect(self._choose_python)
         self.run_step.retry_wanted.connect(self.start_engine)
         self.drawing.changed.connect(self._examples_changed)
         self.drawing.switched.connect(self._refresh)
@@ -185,13 +186,29 @@ class ExemplarDock(QgsDockWidget):
         elif error:
             self._engine_problem = str(error)
             self._messages.log(error)
+        else:  # cancelled from QGIS's task manager
+            self._engine_problem = self.tr("The engine was not started.")
         self._refresh()
 
     def _choose_python(self) -> None:
-        path, _filter = QFileDialog.getOpenFileName(self, self.tr("The Python of the engine's environment"))
+        if self.running or self._start_task is not None:
+            self._messages.warn(self.tr("The engine is at work: wait for its end, or cancel the run first."))
+            return
+        path, _filter = QFileDialog.getOpenFileName(
+            self,
+            self.tr("The Python of the engine's environment"),
+            # On macOS the link that is an environment's Python would lead to another one.
+            options=QFileDialog.Option.DontResolveSymlinks,
+        )
         if path:
-            settings.set_engine_python(path)
-            self.start_engine()
+            self.use_python(path)
+
+    def use_python(self, path: str) -> None:
+        """Work with the engine of another Python environment from now on."""
+        settings.set_engine_python(path)
+        self.engine.stop()  # else the old one would greet
+        self._hello = None
+        self.start_engine()
 
     # -- step 3: run ------------------------------------------------------------------------------
 
@@ -230,6 +247,7 @@ class ExemplarDock(QgsDockWidget):
         )
         task.progressChanged.connect(lambda percent: self._progressed(task, percent))
         task.messaged.connect(lambda text: self._progressed(task, None, text))
+        task.setDependentLayers([raster])  # the task ends with its image: another project is no place for it
         self._task = task
         self._note, self._problem = self.tr("Waiting for the engine…"), ""
         self.run_step.show_progress(0)
@@ -306,14 +324,7 @@ class ExemplarDock(QgsDockWidget):
     # -- saving -----------------------------------------------------------------------------------
 
     def _ask_and_save(self) -> None:
-        filters = {".gpkg": self.tr("GeoPackage (*.gpkg)"), ".shp": self.tr("ESRI Shapefile (*.shp)")}
-        suggestion = str(Path(settings.save_folder(), "detections.gpkg"))
-        path, chosen = QFileDialog.getSaveFileName(
-            self, self.tr("Save detections"), suggestion, ";;".join(filters.values())
-        )
-        if path:
-            path = QgsFileUtils.addExtensionFromFilter(path, chosen)
-            settings.set_save_folder(str(Path(path).parent))
+        if path := ask_where(self):
             self.save_as(path)
 
     def save_as(self, path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qgis.gui import QgsMapCanvas
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from ..core.protocol import ROLES
@@ -64,12 +65,12 @@ class Drawing(QObject):
 
     def stop(self) -> None:
         """Give the canvas back the tool that it had."""
+        previous, self._previous_tool = self._previous_tool, None
         if self._canvas.mapTool() is self.tool:
-            if self._previous_tool is not None:
-                self._canvas.setMapTool(self._previous_tool)
+            if previous is not None and not sip.isdeleted(previous):  # another plugin's goes with its dialog
+                self._canvas.setMapTool(previous)
             else:
                 self._canvas.unsetMapTool(self.tool)
-        self._previous_tool = None
 
     def replace(self, examples: ExampleSet) -> None:
         """Take other examples; what there was can be had back."""

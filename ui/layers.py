@@ -194,6 +194,9 @@ def add_on_top(layer: QgsVectorLayer) -> None:
 def save(layer: QgsVectorLayer, path: str) -> str:
     """Save a layer as shapefile or GeoPackage, by the path's ending, and let the layer show that file.
 
+    Edits under way are saved with it. In a GeoPackage that is there already the layer
+    becomes one of its layers, by its own name; the others stay.
+
     Returns
     -------
     str
@@ -203,16 +206,20 @@ def save(layer: QgsVectorLayer, path: str) -> str:
     if target.suffix.lower() not in (".shp", ".gpkg"):
         target = target.with_name(target.name + ".gpkg")
     source = Path(QgsProviderRegistry.instance().decodeUri("ogr", layer.source()).get("path") or "")
+    if layer.isEditable() and not layer.commitChanges():
+        raise LayerError(tr("The edits could not be saved: {path}").format(path=target))
     if target.exists() and source.exists() and target.samefile(source):
-        if layer.isEditable() and not layer.commitChanges():
-            raise LayerError(tr("The edits could not be saved: {path}").format(path=target))
         return str(target)
     shapefile = target.suffix.lower() == ".shp"
     options = QgsVectorFileWriter.SaveVectorOptions()
     options.driverName = "ESRI Shapefile" if shapefile else "GPKG"
     options.layerName = target.stem
+    overwriting = QgsVectorFileWriter.ActionOnExistingFile
+    options.actionOnExistingFile = overwriting.CreateOrOverwriteFile
+    if target.exists() and not shapefile:
+        options.layerName = layer.name()
+        options.actionOnExistingFile = overwriting.CreateOrOverwriteLayer
     options.fileEncoding = "UTF-8"
-    options.actionOnExistingFile = QgsVectorFileWriter.ActionOnExistingFile.CreateOrOverwriteFile
     # `fid` is the GeoPackage's row number: a column of its own in a shapefile, a clash in a new GeoPackage.
     fields = layer.fields()
     options.attributes = [i for i in range(fields.count()) if fields.at(i).name() != "fid"]
@@ -221,7 +228,7 @@ def save(layer: QgsVectorLayer, path: str) -> str:
     )
     if code != QgsVectorFileWriter.WriterError.NoError:
         raise LayerError(tr("{path} could not be written: {reason}").format(path=target, reason=message))
-    if not layer.isEditable():
-        # The temporary file goes when QGIS closes; a project saved with it would show nothing.
-        layer.setDataSource(str(target), layer.name(), "ogr")
+    # The temporary file goes when QGIS closes; a project saved with it would show nothing.
+    shown = str(target) if shapefile else f"{target}|layername={options.layerName}"
+    layer.setDataSource(shown, layer.name(), "ogr")
     return str(target)

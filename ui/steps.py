@@ -139,6 +139,7 @@ class WhereStep(QGroupBox):
     """Step 2: on which raster, what kind of object, how."""
 
     changed = pyqtSignal()
+    python_wanted = pyqtSignal()
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -203,6 +204,13 @@ class WhereStep(QGroupBox):
         ):
             box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             form.addRow(title, box)
+        self.python_button = QPushButton(self.tr("Choose its Python…"))
+        self.python_button.setToolTip(
+            self.tr("The Python environment that the engine runs in, such as one for your graphics card.")
+        )
+        self.python_button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.python_button.clicked.connect(lambda: self.python_wanted.emit())
+        form.addRow(self.tr("Engine"), self.python_button)
         group.setCollapsed(True)
         return group
 

@@ -220,6 +220,16 @@ def test_a_job_from_the_shell(job, tmp_path):
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"found.gpkg", "mask.tif"}
 
 
+def test_the_examples_image_has_bands_of_its_own(job, make_raster, refused, tmp_path):
+    rng = np.random.default_rng(2)
+    four = make_raster(rng.integers(0, 255, (4, 144, 160), np.uint8), "four.tif")
+    other = {"--raster": str(four), "--example-raster": job["--raster"], "--bands": "4|3|2"}
+    spoilt = {key[2:].replace("-", "_"): value for key, value in other.items()}
+    refused("bands", **spoilt)  # of three there is no fourth
+    assert main(words(job | other | {"--example-bands": "3|2|1"})) == 0
+    assert (tmp_path / "out" / "found.gpkg").exists()
+
+
 def test_the_shell_sees_the_same_status_and_sentence(job, tmp_path):
     job |= {"--raster": str(tmp_path / "Übersicht.tif")}
     done = subprocess.run(

@@ -316,6 +316,11 @@ print("afterwards, too", flush=True)
         assert text in done.stderr
 
 
+def test_libraries_find_nothing_on_standard_input(engine):
+    """A library that looks at descriptor 0 while it is loaded would wait for the reader of requests."""
+    assert Path(f"/proc/{engine.process.pid}/fd/0").readlink() == Path(os.devnull)
+
+
 def test_shutdown_ends_an_idle_engine(engine):
     # Last, as it ends the engine that the tests above share.
     engine.send("shutdown")

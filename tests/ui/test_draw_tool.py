@@ -186,3 +186,18 @@ def test_a_selected_polygon_serves_as_example(dock, square, iface):
     assert dock.example.geometry.equals(square.geometry)
     assert "16.0 m²" in dock.example_step.note
     iface.active = None
+
+
+def test_a_tool_that_is_gone_is_not_given_back(dock, iface, until):
+    """Another plugin's tool goes with its dialog."""
+    from qgis.gui import QgsMapToolPan
+    from qgis.PyQt import sip
+
+    other = QgsMapToolPan(iface.mapCanvas())
+    iface.mapCanvas().setMapTool(other)
+    dock.drawing.begin("first")
+    sip.delete(other)
+    dock.drawing.stop()
+    assert iface.mapCanvas().mapTool() is not dock.drawing.tool
+    dock.drawing.begin("first")
+    assert iface.mapCanvas().mapTool() is dock.drawing.tool

@@ -307,3 +307,84 @@ def test_a_removed_layer_can_no_longer_be_saved(run, ready):
     QgsProject.instance().removeMapLayer(run())
     assert ready.result_layer is None
     assert not ready.run_step.save_button.isEnabled()
+
+
+def test_a_run_in_a_geopackage_that_is_there_leaves_its_other_layers(run, ready, tmp_path, raster):
+    from qgis.core import QgsVectorLayer
+
+    path = tmp_path / "results.gpkg"
+    first = run()
+    first.setName("Buildings")
+    assert ready.save_as(str(path))
+    second = run()
+    second.setName("Vehicles")
+    for _ in range(2):  # again: its own layer is replaced
+        assert ready.save_as(str(path))
+    everything = QgsVectorLayer(str(path), "all", "ogr")
+    names = {part.split("!!::!!")[1] for part in everything.dataProvider().subLayers()}
+    assert names == {"results", "Vehicles"}
+    assert second.source() == f"{path}|layername=Vehicles"
+    assert first.featureCount() == second.featureCount() == 1
+
+
+def test_saving_while_editing_saves_the_edits_and_moves_the_layer(run, ready, tmp_path):
+    from qgis.core import QgsVectorLayer
+
+    layer, path = run(), tmp_path / "edited.gpkg"
+    assert layer.startEditing() and layer.deleteFeature(next(layer.getFeatures()).id())
+    assert ready.save_as(str(path))
+    assert QgsVectorLayer(str(path), "saved", "ogr").featureCount() == 0
+    assert layer.source().split("|")[0] == str(path)
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("answer", ["Yes", "No"])
+def test_the_dialog_asks_about_the_name_with_its_ending(dock, tmp_path, monkeypatch, there, answer):
+    """Where the user types no ending, the dialog has not asked about the file that will be written."""
+    from exemplar.ui import save_dialog
+    from exemplar.ui.save_dialog import QFileDialog, QMessageBox
+
+    if there:
+        (tmp_path / "found.gpkg").touch()
+    asked = []
+    monkeypatch.setattr(
+        QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "found"), "GeoPackage (*.gpkg)")
+    )
+    button = getattr(QMessageBox.StandardButton, answer)
+    monkeypatch.setattr(QMessageBox, "question", lambda *words: asked.append(words[-1]) or button)
+    path = save_dialog.ask_where(dock)
+    assert path == ("" if there and answer == "No" else str(tmp_path / "found.gpkg"))
+    assert len(asked) == there
+
+
+def test_a_cancelled_start_can_be_tried_again(plugin, habits, until):
+    from qgis.core import QgsApplication
+
+    habits(greet_after=30)
+    plugin.dock.setUserVisible(True)
+    assert until(lambda: tasks_under_way())
+    QgsApplication.taskManager().cancelAll()
+    assert until(lambda: plugin.dock.run_step.note == "The engine was not started.")
+    assert plugin.dock.run_step.retry_button.isVisible()
+
+
+def test_another_python_is_another_engine(ready, until, fake_python, alive):
+    import sys
+
+    assert until(lambda: ready.engine.pid is not None)
+    pid = ready.engine.pid
+    ready.use_python(sys.executable)
+    assert until(lambda: ready.engine.pid not in (None, pid) and ready.where_step.target())
+    assert not alive(pid)
+
+
+def test_a_run_ends_with_its_image(ready, raster, habits, until):
+    from qgis.core import QgsProject
+
+    habits(steps=1000, pause=0.05)
+    restart(ready)
+    ready.run()
+    assert until(lambda: ready.run_step.note.startswith("tile"))
+    QgsProject.instance().removeMapLayer(raster)
+    assert until(lambda: not ready.running)
+    assert ready.result_layer is None

@@ -209,6 +209,7 @@ class DetectAlgorithm(ImageAlgorithm):
                 context.transformContext(),
             ),
             bands=layers.shown_bands(raster),
+            example_bands=layers.shown_bands(other) if other is not None else None,
             target=self.parameterAsEnumString(parameters, "TARGET", context),
             strategy=self.parameterAsString(parameters, "STRATEGY", context).strip(),
             model=self.parameterAsString(parameters, "MODEL", context).strip(),

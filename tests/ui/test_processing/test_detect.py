@@ -32,6 +32,21 @@ def test_into_a_memory_layer(run, given, raster, requests):
     assert not Path(asked["output"]).parent.exists()  # a batch must not pile up files
 
 
+def test_each_image_is_read_in_the_bands_that_it_is_shown_in(run, given, requests, raster):
+    from qgis.core import QgsProject
+
+    other = raster.clone()
+    renderer = other.renderer()
+    renderer.setRedBand(3), renderer.setGreenBand(1), renderer.setBlueBand(2)
+    QgsProject.instance().addMapLayer(other)
+    run("detect", {**given, "EXAMPLE_RASTER": other.id()})
+    both = requests()[-1]
+    run("detect", given)
+    alone = requests()[-1]
+    assert (both["bands"], both["example_bands"]) == ([1, 2, 3], [3, 1, 2])
+    assert (alone["bands"], alone["example_bands"]) == ([1, 2, 3], None)
+
+
 @pytest.mark.parametrize("name", ["found ä.shp", "found.gpkg"])
 def test_into_a_file(run, given, tmp_path, name):
     from qgis.core import QgsVectorLayer

@@ -6,6 +6,7 @@ protocol : int        the version to claim
 steps, pause          how many progress messages, and the seconds between them
 error : object        fields of an ``error`` to answer with
 die_at : int          send SIGKILL to itself at this step
+greet_after : number  seconds that pass before ``hello``
 exit : int            end with this status before ``hello``
 stderr : str          written to standard error at the start
 deaf : bool           ignore ``cancel``, ``shutdown`` and the end of standard input
@@ -174,6 +175,7 @@ def main():
     if "exit" in HABITS:
         os._exit(HABITS["exit"])
     report()
+    time.sleep(HABITS.get("greet_after", 0))
     send(
         "hello",
         protocol=HABITS.get("protocol", 1),
