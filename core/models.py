@@ -106,7 +106,7 @@ EMBEDDED = Model(
     "embedded",
     "Embedded (small)",
     size=10_416_770,  # both change with the file: tests/core/test_models.py says to what
-    sha256="2447d9614e36ed47436fe12d6a21953f5f6457f2ee15786b9b282b9e58b1fcef",
+    sha256="b9c8d5830f1a06ee86f8e8cf17b60f45bbb1fdbd5cc877c9895066403ffd044f",
     licence="GPL-2.0-or-later",
     memory=1_500_000_000,
     suits="any computer",
