@@ -55,7 +55,7 @@ with one positive and one negative point, repeated (after arXiv 2305.03048); and
 automatic masks, kept where they are like the example. They see each tile once, the pipeline's own
 strategies in four mirrorings. The difference is that of `{reference}` to the other, on the same
 examples, with the 95 % bootstrap interval of its mean over the examples: in Kampala and Banepa
-all of one image, so it says nothing of other places, and from four examples it is too narrow.
+all of one image, so it says nothing of other places, and from a few examples it is too narrow.
 
 Of objects that are not found, a detection covers half or more of `merged` ones and of another
 object too, of `outline` ones alone but with too much around; several detections together cover

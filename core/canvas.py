@@ -14,6 +14,7 @@ the example is shown as often as there is room.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -47,6 +48,7 @@ class Crop:
     valid: np.ndarray
     others: np.ndarray | None = None
 
+    @functools.cached_property
     def ring(self) -> np.ndarray:
         """The ring around the polygon, without nodata and other examples, shape (S, S)."""
         ring = ring_around(self.mask) & self.valid
@@ -178,7 +180,6 @@ def stitch(crops: list[Crop], tile: np.ndarray, tile_valid: np.ndarray) -> Canva
     ring, query = example.copy(), example.copy()
     image[:, side:] = np.where(tile_valid[..., None], tile, image[:, side:])
     query[:, side:] = tile_valid
-    rings = [crop.ring() for crop in crops]
     turns_of = orientations(side)
     copies = []
     for number, top in enumerate(range(0, height, side)):
@@ -191,6 +192,6 @@ def stitch(crops: list[Crop], tile: np.ndarray, tile_valid: np.ndarray) -> Canva
         image[rows, :side] = _oriented(pixels, turns, mirrored)[shown]
         if top + side <= height:
             example[rows, :side] = _oriented(crop.mask, turns, mirrored)
-            ring[rows, :side] = _oriented(rings[index], turns, mirrored)
+            ring[rows, :side] = _oriented(crop.ring, turns, mirrored)
             copies.append(Copy(index, Affine.translation(0, top) @ oriented_from_example))
     return Canvas(image, example, ring, query, tuple(copies), Affine.translation(side, 0))

@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import shapely
@@ -125,8 +124,7 @@ def _check(request: EdgesRequest) -> None:
     output.check_writable(request.output, (".tif", ".tiff"))
     if request.lines:
         output.check_writable(request.lines)
-    if Path(request.output).resolve() == Path(request.raster).resolve():
-        raise InputError(f"The raster {request.raster} would be overwritten. Choose another output.")
+    output.check_apart(results=(request.output, request.lines), inputs=(request.raster,))
     if not 0 <= request.min_strength <= 1:
         raise InputError("The least strength must lie between 0 and 1.")
 

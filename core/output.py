@@ -53,6 +53,25 @@ def check_writable(path: str | Path, endings: tuple[str, ...] = tuple(DRIVERS)) 
     return path
 
 
+def check_apart(results: tuple[str | None, ...], inputs: tuple[str | None, ...]) -> None:
+    """Find out before the work begins whether a result would replace an input or another result.
+
+    Raises
+    ------
+    InputError
+        Where it would.
+    """
+    given = {Path(path).resolve() for path in inputs if path}
+    taken: set[Path] = set()
+    for path in filter(None, results):
+        place = Path(path).resolve()
+        if place in given:
+            raise InputError(f"{path} would be overwritten. Choose another output.")
+        if place in taken:
+            raise InputError(f"Two results would be written to {path}. Give each a file of its own.")
+        taken.add(place)
+
+
 class Drafts(ExitStack):
     """Results written beside their places and moved there together at the end.
 

@@ -10,7 +10,6 @@ import datetime
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -148,7 +147,10 @@ def _check(request: DetectRequest) -> None:
         output.check_writable(request.candidates)
     if request.mask:
         output.check_writable(request.mask, (".tif", ".tiff"))
-    _check_paths(request)
+    output.check_apart(
+        results=(request.output, request.candidates, request.mask),
+        inputs=(request.raster, request.example, request.example_raster),
+    )
     if request.encode not in ENCODINGS:
         raise InputError(
             f"There is no way to encode called {request.encode!r}. Choose one of: {', '.join(ENCODINGS)}."
@@ -159,20 +161,6 @@ def _check(request: DetectRequest) -> None:
         raise InputError("The seed must be 0 or more.")
     if request.min_score is not None and not 0 <= request.min_score <= 1:
         raise InputError("The least score must lie between 0 and 1.")
-
-
-def _check_paths(request: DetectRequest) -> None:
-    """No result may replace what was given, or another result."""
-    inputs = (request.raster, request.example, request.example_raster)
-    given = {Path(path).resolve() for path in inputs if path}
-    taken: set[Path] = set()
-    for path in filter(None, (request.output, request.candidates, request.mask)):
-        place = Path(path).resolve()
-        if place in given:
-            raise InputError(f"{path} would be overwritten. Choose another output.")
-        if place in taken:
-            raise InputError(f"Two results would be written to {path}. Give each a file of its own.")
-        taken.add(place)
 
 
 def _open_example(request: DetectRequest, query: Raster, opened: ExitStack) -> Example:

@@ -89,7 +89,7 @@ def vote_on(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tuple
     """
     if not _remembers(setting):
         return _computed(setting, image, valid, place)
-    crops = [part for crop in setting.crops for part in (crop.image, crop.mask, crop.valid, crop.ring())]
+    crops = [part for crop in setting.crops for part in (crop.image, crop.mask, crop.valid, crop.ring)]
     key = digest(
         "vote",
         setting.segmenter.identity,

@@ -59,7 +59,7 @@ def _side(rng: np.random.Generator, inside: np.ndarray) -> np.ndarray:
     offsets = np.stack([x - x.mean(), y - y.mean()])
     _, axes = np.linalg.eigh(np.cov(offsets) if len(x) > 2 else np.eye(2))
     normal = axes[:, rng.integers(2)]
-    reach = np.abs(normal @ offsets).max() if len(x) else 0.0
+    reach = np.abs(normal @ offsets).max()
     rows, columns = np.indices(inside.shape)
     along = normal[0] * (columns - x.mean()) + normal[1] * (rows - y.mean())
     return (along > rng.uniform(-0.4, 0.4) * reach).astype(np.float32)

@@ -160,10 +160,10 @@ def test_other_examples_are_no_ring():
     everywhere, nothing = np.ones((side, side), bool), np.zeros((side, side, 3), np.uint8)
     alone = Crop(nothing, mask, everywhere)
     beside = Crop(nothing, mask, everywhere, others)
-    assert (alone.ring() & others).any()
-    np.testing.assert_array_equal(beside.ring(), alone.ring() & ~others)
+    assert (alone.ring & others).any()
+    np.testing.assert_array_equal(beside.ring, alone.ring & ~others)
     canvas = stitch([beside], np.zeros((side, 8, 3), np.uint8), np.ones((side, 8), bool))
-    np.testing.assert_array_equal(canvas.ring[:, :side], beside.ring())
+    np.testing.assert_array_equal(canvas.ring[:, :side], beside.ring)
 
 
 def test_the_showings_show_all_examples_in_turn():

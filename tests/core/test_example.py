@@ -77,7 +77,7 @@ def test_one_examples_ring_leaves_the_others_out(raster, write_polygons):
     left, right = cut_crops(read_example(write_polygons(touching), raster), 0.5, None)
     for crop in (left, right):
         assert crop.others.sum() == 20 * 20 and not (crop.others & crop.mask).any()
-        assert not (crop.ring() & crop.others).any()
+        assert not (crop.ring & crop.others).any()
 
 
 def test_heights_of_corners_do_not_matter(raster, write_polygons):
