@@ -32,9 +32,10 @@ def to_half(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def export(checkpoint: Path, output: Path = MODEL_FILE) -> int:
     """Write the model file and check that it loads; gives its size in bytes."""
     state = State.load(checkpoint)
-    half = to_half(state.ema)
+    model = state.averaged()
+    half = to_half(model.sam.state_dict())
     build_embedded().load_state_dict({name: value.float() for name, value in half.items()}, strict=True)
-    heads = {SEMANTIC_HEAD: state.model.head, BOX_HEAD: state.model.box_head}
+    heads = {SEMANTIC_HEAD: model.head, BOX_HEAD: model.box_head}
     for prefix, head in heads.items():
         half |= to_half({f"{prefix}{name}": value for name, value in head.state_dict().items()})
     output.parent.mkdir(parents=True, exist_ok=True)

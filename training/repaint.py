@@ -17,6 +17,7 @@ from training.plates import Plate
 FEATHER_PX = 3  # footprints are not exact: the new colour fades out over the outline
 LARGEST_GAIN = 2.0  # of the texture's contrast
 PATCHES = 6  # the most patches of ground per plate, beside one to every eight objects
+CAMOUFLAGED = 0.25  # of them: the colour of the ground around, so that shape and texture have to tell
 IN_PARTS = 0.15  # of the repainted objects: a part of them once more, as a roof has of other tin
 LEAST_PX = 8  # a patch's shorter side
 MOST_PX = 1 << 20  # larger objects, as halls, are left as they are: it would cost more than it teaches
@@ -85,7 +86,11 @@ def _paint(rng: np.random.Generator, image, instances, number: int, box, weight=
         return
     pixels = image[window].astype(np.float32)
     mean = (pixels * inside[..., None]).sum(axis=(0, 1)) / total
-    wanted = random_colour(rng)
+    ground = instances[window] == 0
+    if number and ground.any() and rng.random() < CAMOUFLAGED:
+        wanted = pixels[ground].mean(axis=0) + rng.normal(0, 8, 3).astype(np.float32)
+    else:
+        wanted = random_colour(rng)
     gain = np.clip((wanted.mean() + 20) / (mean.mean() + 20), 1 / LARGEST_GAIN, LARGEST_GAIN)
     painted = (pixels - mean) * gain + wanted
     share = cv2.blur(inside, (FEATHER_PX, FEATHER_PX))[..., None] * rng.uniform(0.6, 1)

@@ -45,7 +45,7 @@ class State:
         self.model.load_state_dict(own | fitting)
 
     def _weights(self) -> dict[str, Tensor]:
-        return {name: value.detach().clone() for name, value in self.model.sam.state_dict().items()}
+        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def restart_average(self) -> None:
         """Forget the average: after a stage whose weights would spoil it."""
@@ -55,7 +55,7 @@ class State:
     def average(self) -> None:
         """Move the average towards the current weights."""
         decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
-        for name, value in self.model.sam.state_dict().items():
+        for name, value in self.model.state_dict().items():
             if value.dtype.is_floating_point:
                 self.ema[name].lerp_(value, 1 - decay)
             else:
@@ -64,8 +64,7 @@ class State:
     def averaged(self) -> Trainee:
         """A copy of the model with the averaged weights, in evaluation mode."""
         model = Trainee()
-        model.load_state_dict(self.model.state_dict())
-        model.sam.load_state_dict(self.ema)
+        model.load_state_dict(self.ema)
         return model.eval()
 
     def save(self, path: Path) -> None:

@@ -33,6 +33,8 @@ SEMANTIC_VIEWS = ((256, 8), (512, 2), (512, 2), (1024, 1))
 NAMES = {BUILDING: "building", VEHICLE: "vehicle"}
 CANVAS_SHAPES = ((512, 640), (512, 640), (512, 768), (640, 512), (448, 736))
 LARGE_SHAPES = ((1024, 1024), (768, 1024), (1024, 768))
+ELSEWHERE = 0.25  # share of the views of other objects than the one whose size they are scaled by
+ALLEY_PX = 8  # up to which the ground between two objects is nothing but their border
 RESTYLED = 0.4  # share of the plates that take on the colours of another place
 PSEUDO = 0.35  # of the real plates, where there are both: those whose masks the model made itself
 REPAINTED = {True: 0.2, False: 0.4}  # share whose single objects get new colours: synthetic, real
@@ -54,11 +56,21 @@ class Data:
 
     @classmethod
     def open(
-        cls, scenes: Path, real: Path | None, pseudo: list[Plate] | None = None, real_factor: float = 1.0
+        cls,
+        scenes: Path,
+        real: Path | None,
+        pseudo: list[Plate] | None = None,
+        real_factor: float = 1.0,
+        all_real: bool = False,
     ) -> Data:
-        """Synthetic scenes of a cache and, where there is one, the real data's training part."""
+        """Synthetic scenes of a cache and, where there is one, the real data's training part.
+
+        ``all_real`` takes in what is held out of it, which then measures nothing any more.
+        """
         there = real is not None and real.exists()
-        footprints = [split_plate(plate)[0] for plate in load_footprints(real)] if there else []
+        footprints = load_footprints(real) if there else []
+        if not all_real:
+            footprints = [split_plate(plate)[0] for plate in footprints]
         boxes = load_boxes(real / "estonia") if there else []
         styles = styles_of(footprints + boxes)
         plates = ScenePlates(scenes, 0, HELD_OUT_SEED)
@@ -104,6 +116,8 @@ def random_view(
 ) -> View:
     """A square view with a random object in it, ``least`` to ``most`` pixels long, turned and recoloured.
 
+    Now and then another object is in it, the larger the likelier: beside an
+    example of a hut, a hall is shown far larger than ``most``.
     Where the plate is too small for the view at that scale, the scale grows, or
     the view ``shrinks``.
     """
@@ -113,8 +127,12 @@ def random_view(
     if usable:
         kinds = plate.kinds[usable]
         kind = pick_kind(rng, kinds)
-        x0, y0, x1, y1, _ = boxes[int(rng.choice(np.array(usable)[kinds == kind]))]
+        alike = np.array(usable)[kinds == kind]
+        x0, y0, x1, y1, _ = boxes[int(rng.choice(alike))]
         scale = random_scale(rng, max(x1 - x0, y1 - y0, 4), least, most, kind)
+        if rng.random() < ELSEWHERE:
+            areas = np.array([boxes[i][4] for i in alike], float)
+            x0, y0, x1, y1, _ = boxes[int(rng.choice(alike, p=areas / areas.sum()))]
         centre = rng.uniform([x0, y0], [x1, y1])
     else:
         scale, centre = float(np.exp(rng.uniform(-0.5, 0.7))), rng.uniform([0, 0], [width, height])
@@ -129,13 +147,21 @@ def random_view(
 
 
 def semantic_targets(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Class, boundary, where that is one between two touching instances, and weight; all at stride 4."""
+    """Class, boundary, where that is one between two neighbours, and weight; all at stride 4.
+
+    Neighbours touch, or leave an alley of at most ``ALLEY_PX`` pixels, which is boundary as a whole.
+    """
     ids = np.where(view.kinds[view.instances] <= VEHICLE, view.instances, 0)  # trees and the like are "other"
     edge, between = np.zeros(ids.shape, np.uint8), np.zeros(ids.shape, np.uint8)
     for here, there in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
         differ = ids[here] != ids[there]
         edge[here] |= differ
         between[here] |= differ & (ids[here] > 0) & (ids[there] > 0)
+    reach = np.ones((ALLEY_PX + 1, ALLEY_PX + 1), np.uint8)
+    highest = cv2.dilate(ids.astype(np.float32), reach)
+    lowest = cv2.erode(np.where(ids > 0, ids, np.inf).astype(np.float32), reach)
+    alley = (ids == 0) & (highest > lowest)  # where nothing is near, 0 > infinity is false
+    edge, between = edge | alley, between | alley
     boundary, between = (
         cv2.dilate(line, np.ones((4, 4), np.uint8))[2::4, 2::4].astype(np.float32) for line in (edge, between)
     )
