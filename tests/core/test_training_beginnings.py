@@ -128,6 +128,17 @@ def test_repainted_objects_have_other_colours_and_the_same_texture():
     assert np.corrcoef(*(part.ravel() for part in texture))[0, 1] > 0.95
 
 
+def test_some_objects_take_on_the_colour_of_the_ground_around():
+    plate = with_objects(plate_of((90, 110, 100), 12, 0))
+    plate.image[plate.instances == 1] += 90
+    painted = np.array([
+        repaint(np.random.default_rng(seed), plate).image[60:120, 50:90].mean(axis=(0, 1))
+        for seed in range(60)
+    ])  # fmt: skip
+    like_ground = np.abs(painted - (90, 110, 100)).max(axis=1) < 45  # some of the old colour stays
+    assert 3 <= like_ground.sum() <= 30
+
+
 def test_ground_is_repainted_too_and_objects_only_as_wholes():
     plate = with_objects(plate_of((90, 110, 100), 12, 0))
     ground_changed = False

@@ -227,6 +227,20 @@ def test_an_exported_checkpoint_is_a_model_that_loads(tmp_path):
     Segmenter.load("embedded", str(tmp_path / "model.safetensors"), "cpu")
 
 
+def test_what_is_exported_is_the_average_of_the_heads_too(tmp_path):
+    from training.export import export
+    from training.quality import trainee_of
+
+    state = State(1)
+    for value in state.model.parameters():
+        value.data.add_(1.0)  # what the average has not seen yet
+    state.save(tmp_path / "last.pt")
+    export(tmp_path / "last.pt", tmp_path / "model.safetensors")
+    exported = trainee_of(tmp_path / "model.safetensors").state_dict()
+    for name in ("head.layers.0.weight", "sam.mask_decoder.iou_token.weight"):
+        assert torch.allclose(exported[name], state.ema[name], atol=2e-3), name
+
+
 @pytest.mark.skipif(not MODEL_FILE.exists(), reason="no model has been exported yet")
 def test_the_shipped_model_loads_and_is_small():
     from core.sam import Segmenter

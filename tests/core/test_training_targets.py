@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 from core.boxes import boxes_of
 from training import steps
 from training.network import Trainee, box_loss
+from training.plates import Plate
 from training.prompting import empty_task, put_points
 from training.scenes import BUILDING, VEHICLE
 from training.views import View
@@ -69,6 +70,27 @@ def test_borders_between_touching_objects_are_told_from_others(view):
     assert boundary[10, 12] and between[10, 12]  # the wall that two share
     assert not between[20:].any()
     assert (boundary >= between).all()
+
+
+def test_an_alley_is_border_as_a_whole_and_a_wide_street_at_its_sides_only():
+    for gap, closed in ((steps.ALLEY_PX - 2, True), (4 * steps.ALLEY_PX, False)):
+        instances = np.zeros((128, 160), np.int32)
+        instances[16:112, 16:64], instances[16:112, 64 + gap : 152] = 1, 2
+        _, boundary, between, _ = steps.semantic_targets(view_of(instances, [0, BUILDING, BUILDING]))
+        middle = (64 + gap // 2) // 4
+        assert bool(boundary[16, middle]) == bool(between[16, middle]) == closed
+        assert boundary[16, 16] and not between[16, 4]
+
+
+def test_now_and_then_a_large_object_is_shown_at_a_small_ones_scale():
+    instances = np.zeros((900, 900), np.int32)
+    instances[40:64, 40:64], instances[200:800, 200:800] = 1, 2
+    plate = Plate(np.zeros((900, 900, 3), np.uint8), instances, np.array([0, BUILDING, BUILDING]), (BUILDING,))
+    covered = [
+        steps.random_view(np.random.default_rng(seed), plate, 512, 120, 200).of_kind(BUILDING).mean()
+        for seed in range(60)
+    ]
+    assert 1 <= sum(share > 0.99 for share in covered) <= 20  # nothing but roof
 
 
 def test_a_perfect_box_costs_nothing_and_a_wrong_one_more_than_a_near_one(view):
