@@ -85,6 +85,8 @@ def find_edges(
     _check(request)
     with ExitStack() as opened:
         raster = opened.enter_context(Raster(request.raster, request.bands))
+        if request.lines:
+            output.check_holds(request.lines, raster.crs)
         resolution = _working_resolution(request.resolution, raster)
         window = _window(asked_extent(request.extent, raster), raster, resolution)
         if segmenter is None:
@@ -164,9 +166,11 @@ def _window(extent_map: shapely.Polygon, raster: Raster, resolution: float) -> t
 def _tiles(grid: Grid, window: tuple[int, int, int, int]) -> list[Tile]:
     """Every tile that a pixel of the window depends on, row by row."""
     x0, y0, x1, y1 = window
+    across, down = grid.tile_width + HALO, grid.tile_height + HALO
+    near = grid.near((x0 - across, y0 - down, x1 + across, y1 + down))
     return [
         tile
-        for tile in grid.tiles()
+        for tile in (grid.tile(*place) for place in near)
         if tile.x_work < x1 + HALO
         and tile.x_work + grid.tile_width > x0 - HALO
         and tile.y_work < y1 + HALO

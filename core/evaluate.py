@@ -8,22 +8,16 @@ from typing import NamedTuple
 import geopandas as gpd
 import numpy as np
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.exceptions import ProjError
 
 from .errors import InputError
 from .protocol import EvaluateRequest
+from .vector_file import read_vector
 
 
 def read_polygons(path: str | Path, target: str | None = None) -> gpd.GeoDataFrame:
     """Read a layer of polygons; with ``target``, those of that target only where it has such a column."""
-    if not Path(path).exists():
-        raise InputError(f"There is no file {path}. Check the path.")
-    try:
-        parquet = Path(path).suffix.lower() == ".parquet"
-        table = gpd.read_parquet(path) if parquet else gpd.read_file(path)
-    except (DataSourceError, DataLayerError, ValueError, IndexError) as error:  # the last for folders
-        raise InputError(f"No polygons can be read from {path}. Give a vector file.") from error
+    table = read_vector(path)
     if "geometry" not in table:
         raise InputError(f"{path} holds no polygons.")
     shapes = table.geometry.to_numpy()

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import shapely
 from affine import Affine
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 from rasterio.features import rasterize
@@ -24,6 +23,7 @@ from .errors import InputError
 from .protocol import ROLES, role_of
 from .raster import Raster, Stretch
 from .targets import Target
+from .vector_file import read_vector
 
 MAX_ENLARGEMENT = 4.0  # beyond that the network sees interpolation, not image
 LEAST_PART = 0.1  # of a shape's largest part: smaller ones are no examples
@@ -57,10 +57,15 @@ class Example:
         )
 
     @property
+    def areas_m2(self) -> list[float]:
+        """Areas of the polygons in square metres."""
+        along_x, along_y = self.raster.metres_per_pixel
+        return [polygon.area * along_x * along_y for polygon in self.polygons_px]
+
+    @property
     def area_m2(self) -> float:
         """Median area of the polygons in square metres."""
-        along_x, along_y = self.raster.metres_per_pixel
-        return float(np.median([p.area for p in self.polygons_px])) * along_x * along_y
+        return float(np.median(self.areas_m2))
 
 
 def read_example(path: str | Path, raster: Raster) -> Example:
@@ -75,12 +80,7 @@ def read_example(path: str | Path, raster: Raster) -> Example:
         Where the file holds no positive polygon, a role is none of the two, or a
         polygon does not lie on the raster.
     """
-    if not Path(path).exists():
-        raise InputError(f"There is no file {path}. Check the path of the example.")
-    try:
-        table = gpd.read_file(path)
-    except (DataSourceError, DataLayerError, ValueError, IndexError) as error:  # the last for folders
-        raise InputError(f"No polygons can be read from {path}. Give a vector file.") from error
+    table = read_vector(path, "of the example")
     roles = _roles(table, path)
     geometries = [None] * len(table) if "geometry" not in table else list(table.geometry)
     polygons: dict[str, list[Polygon]] = {role: [] for role in ROLES}
@@ -221,8 +221,8 @@ def cut_crops(
         left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
         image, valid = raster.read(left, top, side, side, resolution, stretch)
         place = Affine.translation(left, top)
-        mask = rasterize([polygon], (side, side), transform=place).astype(bool)
-        if not (mask & valid).any():
+        mask = rasterize([polygon], (side, side), transform=place).astype(bool) & valid
+        if not mask.any():
             raise InputError("The raster has no data under the example. Draw it on the image.")
         near = [polygons_work[i] for i in tree.query(shapely.box(left, top, left + side, top + side))]
         others = [each for each in near if each is not polygon]

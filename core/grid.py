@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import pairwise
 
 from .canvas import SIDE, STEP
@@ -105,8 +107,39 @@ class Grid:
             for start, (first, last) in zip(starts, pairwise(cuts), strict=True)
         ]
 
+    @cached_property
+    def _rows(self) -> list[tuple[int, slice]]:
+        return self._spans(self.raster_height, self.tile_height)
+
+    @cached_property
+    def _columns(self) -> list[tuple[int, slice]]:
+        return self._spans(self.raster_width, self.tile_width)
+
+    def tile(self, row: int, column: int) -> Tile:
+        """The tile at a place of the grid."""
+        (y, rows), (x, columns) = self._rows[row], self._columns[column]
+        return Tile(row, column, x, y, (rows, columns))
+
     def tiles(self) -> Iterator[Tile]:
         """All tiles, row by row."""
-        for row, (y, rows) in enumerate(self._spans(self.raster_height, self.tile_height)):
-            for column, (x, columns) in enumerate(self._spans(self.raster_width, self.tile_width)):
-                yield Tile(row, column, x, y, (rows, columns))
+        for row in range(len(self._rows)):
+            for column in range(len(self._columns)):
+                yield self.tile(row, column)
+
+    def near(self, bounds_work: tuple[float, float, float, float]) -> Iterator[tuple[int, int]]:
+        """Rows and columns of the tiles whose cells touch a box x0, y0, x1, y1 of working pixels.
+
+        Found without looking at any other tile: a country's raster has millions.
+        """
+        x0, y0, x1, y1 = bounds_work
+        columns = _touching(self._columns, x0, x1)
+        for row in _touching(self._rows, y0, y1):
+            for column in columns:
+                yield row, column
+
+
+def _touching(spans: list[tuple[int, slice]], first: float, last: float) -> range:
+    """Numbers of the spans whose cells touch ``first`` to ``last``."""
+    begin = bisect_left(spans, first, key=lambda span: span[0] + span[1].stop)
+    end = bisect_right(spans, last, key=lambda span: span[0] + span[1].start)
+    return range(begin, end)

@@ -13,6 +13,7 @@ import numpy as np
 import rasterio
 import shapely
 from pyogrio.errors import DataSourceError
+from pyproj import CRS
 from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 from rasterio.io import DatasetWriter
@@ -70,6 +71,30 @@ def check_apart(results: tuple[str | None, ...], inputs: tuple[str | None, ...])
         if place in taken:
             raise InputError(f"Two results would be written to {path}. Give each a file of its own.")
         taken.add(place)
+
+
+def check_holds(path: str | Path, crs: CRS | None) -> None:
+    """Find out before the work begins whether a format can say in which CRS its coordinates are.
+
+    GeoJSON names a CRS by its code only, and a file without one is read as degrees.
+
+    Raises
+    ------
+    InputError
+        Where it can't.
+    """
+    if DRIVERS[Path(path).suffix.lower()] != "GeoJSON":
+        return
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the CRS that lacks, which is looked at below
+        probe = Path(folder) / "probe.geojson"
+        gpd.GeoDataFrame(geometry=[shapely.Point(0, 0)], crs=crs).to_file(probe, engine="pyogrio")
+        back = gpd.read_file(probe).crs
+    if crs is None or back is None or not back.equals(crs, ignore_axis_order=True):
+        raise InputError(
+            f"{path} can't be written: GeoJSON can't hold this raster's coordinate reference system. "
+            "Choose a GeoPackage, .gpkg."
+        )
 
 
 class Drafts(ExitStack):

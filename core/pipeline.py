@@ -27,7 +27,7 @@ from .grid import Grid, Tile
 from .models import CATALOGUE
 from .prompts import strategy_named
 from .protocol import ENCODINGS, DetectRequest
-from .raster import Raster
+from .raster import Raster, Stretch
 from .sam import Segmenter
 from .targets import Target, target_named
 from .tile_vote import Setting, vote_on
@@ -53,7 +53,7 @@ class Summary:
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """What is the same for all tiles of a run."""
+    """What is the same for all tiles of a run; the example is shown in ``stretch``, if any, and so are they."""
 
     request: DetectRequest
     query: Raster
@@ -61,6 +61,7 @@ class _Job:
     resolution: float
     target: Target
     setting: Setting
+    stretch: Stretch | None
 
 
 def detect(
@@ -102,13 +103,15 @@ def detect(
         cache.begin_job()
     with ExitStack() as opened:
         query = opened.enter_context(Raster(request.raster, request.bands))
+        for path in filter(None, (request.output, request.candidates)):
+            output.check_holds(path, query.crs)
         example = _open_example(request, query, opened)
         extent = asked_extent(request.extent, query)
         resolution = working_resolution(example, query, target, request.resolution)
-        same_kind = example.raster.dtype == query.dtype
+        stretch = query.stretch if example.raster.dtype == query.dtype else None
         is_apart = request.encode == "apart"
         side_of = (lambda longest: apart.coarse(crop_side(longest))) if is_apart else crop_side
-        crops = cut_crops(example, resolution, query.stretch if same_kind else None, side_of)
+        crops = cut_crops(example, resolution, stretch, side_of)
         if segmenter is None:
             progress(0.0, "loading the model")
             segmenter = Segmenter.load(request.model, request.checkpoint, request.device)
@@ -126,7 +129,7 @@ def detect(
             cancelled=cancelled,
             apart=is_apart,
         )
-        job = _Job(request, query, example, resolution, target, setting)
+        job = _Job(request, query, example, resolution, target, setting, stretch)
         grid = _grid(job, query)
         extent_work = affine_transform(extent, (~query.map_from_work(resolution)).to_shapely())
         objects, tiles = _search(job, grid, extent_work, progress)
@@ -188,30 +191,41 @@ def _search(
     ones, until it is whole or too large to be a detection. So two overlapping
     extents give the same polygons where both look.
     """
-    tiles = list(grid.tiles())
-    cells = shapely.STRtree([shapely.box(*tile.cell_work) for tile in tiles])
-    largest = job.target.area_ratio[1] * job.example.area_m2 / job.resolution**2
-    wanted = set(cells.query(extent_work, predicate="intersects").tolist())
-    done: set[int] = set()
+    largest = job.target.area_ratio[1] * max(job.example.areas_m2) / job.resolution**2
+    done: set[tuple[int, int]] = set()
+    wanted = _cells_on(grid, [extent_work], done)
     pieces: list[vectorize.Piece] = []
     objects: list[vectorize.Piece] = []
     while wanted:
         total = len(done) + len(wanted)
-        for index in sorted(wanted):
+        for place in sorted(wanted):
             progress(len(done) / total, f"tile {len(done) + 1} of {total}")
-            tile = tiles[index]
+            tile = grid.tile(*place)
             if (vote := _vote(job, grid, tile)) is not None:
                 pieces += vectorize.trace(vote, tile.cell_tile, tile.x_work, tile.y_work)
-            done.add(index)
+            done.add(place)
         objects = vectorize.merge(pieces, SEAM_CONTACT if job.setting.strategy.separates else 0.0)
         reaching = [
             found.polygon_work
             for found in objects
             if found.pixels <= largest and found.polygon_work.intersects(extent_work)
         ]
-        near = cells.query(np.array(reaching, dtype=object), predicate="intersects")[1]
-        wanted = set(near.tolist()) - done
+        wanted = _cells_on(grid, reaching, done)
     return objects, len(done)
+
+
+def _cells_on(
+    grid: Grid, shapes_work: list[shapely.Polygon], done: set[tuple[int, int]]
+) -> set[tuple[int, int]]:
+    """Rows and columns of the tiles whose cells the shapes touch, but for those that are done."""
+    cells: set[tuple[int, int]] = set()
+    for shape in shapes_work:
+        cells.update(
+            place
+            for place in grid.near(shape.bounds)
+            if place not in done and shape.intersects(shapely.box(*grid.tile(*place).cell_work))
+        )
+    return cells
 
 
 def _least_score(job: _Job) -> float:
@@ -225,26 +239,26 @@ def _least_score(job: _Job) -> float:
     raster = job.example.raster
     there = dataclasses.replace(job, query=raster)
     own = _grid(job, raster)
-    tiles = list(own.tiles())
-    cells = shapely.STRtree([shapely.box(*tile.cell_work) for tile in tiles])
+    whole = shapely.box(0, 0, own.raster_width, own.raster_height)
     work_from_px = (~raster.px_from_work(job.resolution)).to_shapely()
-    in_tile: dict[int, list[shapely.Polygon]] = {}
+    in_tile: dict[tuple[int, int], list[shapely.Polygon]] = {}
     for polygon in job.example.negatives_px:
-        middle_work = affine_transform(polygon.representative_point(), work_from_px)
-        in_tile.setdefault(int(cells.nearest(middle_work)), []).append(polygon)
+        middle_work = affine_transform(polygon, work_from_px).intersection(whole).representative_point()
+        in_tile.setdefault(min(own.near(middle_work.bounds)), []).append(polygon)
     scores = [0.0]
-    for index, polygons_px in in_tile.items():
-        if (vote := _vote(there, own, tiles[index])) is not None:
+    for place, polygons_px in in_tile.items():
+        tile = own.tile(*place)
+        if (vote := _vote(there, own, tile)) is not None:
             valid = np.ones(vote.share.shape, bool)
-            scores += [
-                candidates.score_of(vote, _drawn_on(there, tiles[index], valid, [p]) > 0) for p in polygons_px
-            ]
+            scores += [candidates.score_of(vote, _drawn_on(there, tile, valid, [p]) > 0) for p in polygons_px]
     return min(max(MIN_SCORE, *scores), STRICTEST)
 
 
 def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
     """Segment one tile; None where it holds no data."""
-    image, valid = job.query.read(tile.x_work, tile.y_work, grid.tile_width, grid.tile_height, job.resolution)
+    image, valid = job.query.read(
+        tile.x_work, tile.y_work, grid.tile_width, grid.tile_height, job.resolution, job.stretch
+    )
     if not valid.any():
         return None
     if job.setting.cancelled():
@@ -259,7 +273,7 @@ def _vote(job: _Job, grid: Grid, tile: Tile) -> candidates.Vote | None:
 
 def _drawn_on(job: _Job, tile: Tile, valid: np.ndarray, polygons_px: list[shapely.Polygon]) -> np.ndarray:
     """Numbers of the example's polygons on a tile; none where they were drawn on another raster."""
-    own = polygons_px if job.example.raster is job.query else []
+    own = polygons_px if job.example.raster.is_same_file(job.query) else []
     return pixels_of(own, job.query, job.resolution, (tile.x_work, tile.y_work), valid)
 
 
@@ -274,7 +288,8 @@ def _detections(job: _Job, objects: list[vectorize.Piece], extent: shapely.Polyg
         largest_hole_work=job.target.largest_hole * example_work,
         redraw=_redraw(job),
     )
-    smallest, largest = (ratio * example.area_m2 for ratio in job.target.area_ratio)
+    smallest = job.target.area_ratio[0] * min(example.areas_m2)
+    largest = job.target.area_ratio[1] * max(example.areas_m2)
     right_size = table["area_m2"].between(smallest, largest)
     table = table[right_size & table.intersects(extent)].reset_index(drop=True)
     table["id"] = np.arange(1, len(table) + 1)

@@ -16,7 +16,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from pyproj import CRS
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 from scipy import ndimage
@@ -96,6 +96,10 @@ class Raster:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def is_same_file(self, other: Raster) -> bool:
+        """Whether both show the same place pixel by pixel, if in other bands."""
+        return self is other or Path(self.path).resolve() == Path(other.path).resolve()
+
     def close(self) -> None:
         self._dataset.close()
 
@@ -164,27 +168,40 @@ class Raster:
         shape = (y1 - y0, x1 - x0)
         inside = np.s_[y0 - y_work : y1 - y_work, x0 - x_work : x1 - x_work]
         try:
-            image[inside] = self._read_bytes(window, shape, scale, stretch)
-            mask = self._dataset.dataset_mask(window=window, out_shape=shape) > 0
+            image[inside], known = self._read_bytes(window, shape, scale, stretch)
+            mask = self._mask(shape, window) & known
         except RasterioError as error:
             raise InputError(f"{self.path} can't be read where it was asked for: {error}.") from error
         valid[inside] = _without_specks(mask)
         return image, valid
 
-    def _read_bytes(self, window: Window, shape, scale: Affine, stretch: Stretch | None) -> np.ndarray:
+    def _mask(self, shape: tuple[int, int], window: Window | None = None) -> np.ndarray:
+        """Where the raster says that it holds data; by default on all of it."""
+        alpha = ColorInterp.alpha
+        if alpha in self._dataset.colorinterp and MaskFlags.all_valid in self._dataset.mask_flag_enums[0]:
+            # GDAL takes alpha for a mask beside one or three bands only
+            band = self._dataset.colorinterp.index(alpha) + 1
+            return self._dataset.read(band, window=window, out_shape=shape) > 0
+        return self._dataset.dataset_mask(window=window, out_shape=shape) > 0
+
+    def _read_bytes(
+        self, window: Window, shape: tuple[int, int], scale: Affine, stretch: Stretch | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Picture (h, w, 3), and where its values are numbers (h, w)."""
         if self._palette is not None:
             index = self._dataset.read(self.bands[0], window=window, out_shape=shape)
-            return self._palette[index]
+            return self._palette[index], np.ones(shape, bool)
         coarser = max(scale.a, scale.e) > 1
         unscaled = abs(scale.a - 1) < 1e-9 and abs(scale.e - 1) < 1e-9
         resampling = Resampling.nearest if unscaled else Resampling.average if coarser else Resampling.cubic
         values = self._dataset.read(
             self.bands, window=window, out_shape=(len(self.bands), *shape), resampling=resampling
         ).transpose(1, 2, 0)
+        known = np.isfinite(values).all(axis=2)
         stretch = stretch or self.stretch
         if stretch is not None:
             values = stretch.apply(values)
-        return np.broadcast_to(values, (*shape, 3))
+        return np.broadcast_to(values, (*shape, 3)), known
 
     def _read_palette(self) -> np.ndarray:
         colours = self._dataset.colormap(self.bands[0])
@@ -198,7 +215,7 @@ class Raster:
         step = max(self.width, self.height) / OVERVIEW
         shape = (max(1, round(self.height / max(step, 1))), max(1, round(self.width / max(step, 1))))
         values = self._dataset.read(self.bands, out_shape=(len(self.bands), *shape)).astype(np.float32)
-        valid = (self._dataset.dataset_mask(out_shape=shape) > 0) & np.isfinite(values).all(axis=0)
+        valid = self._mask(shape) & np.isfinite(values).all(axis=0)
         if not valid.any():
             raise InputError(f"{self.path} holds no valid pixels. Choose another raster.")
         low, high = np.percentile(values[:, valid], (2, 98), axis=1).astype(np.float32)

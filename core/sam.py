@@ -24,7 +24,7 @@ from .embedded import BoxHead, ConvEncoder, SemanticHead, build_embedded, take_h
 from .errors import CancelledError, InputError
 from .folding import settle
 from .heads import build_heads
-from .quality import QualityHead
+from .quality import QualityHead, Scene
 from .weights import read_state_dict
 
 LOGIT_STRIDE = 4  # canvas pixels per pixel of SAM's low-resolution masks
@@ -145,7 +145,7 @@ class Segmenter:
     box_head : BoxHead, optional
         Answers how far the object at a place reaches, from the embedding.
     quality_head : QualityHead, optional
-        Corrects the predicted IoU of masks that are drawn whole.
+        Corrects the predicted IoU of masks that are drawn whole, by what the other two answer.
     identity : str, optional
         What tells these weights from all others, and how they are evaluated;
         without it no result can be kept for later (``core.cache``).
@@ -332,10 +332,12 @@ class Segmenter:
 
     def _judged(self, iou_pred: torch.Tensor, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
         """Predicted IoU (R, K) of masks that are drawn whole; of the square, the image's part counts."""
-        if self._quality_head is None:
+        heads = embedding.classes, embedding.borders, embedding.reach
+        if self._quality_head is None or any(answer is None for answer in heads):
             return iou_pred
         height, width = (-(-side // LOGIT_STRIDE) for side in embedding.shape_canvas)
-        return self._quality_head(iou_pred.float(), logits[..., :height, :width].float())
+        scene = Scene.of(*(self._tensor(answer) for answer in heads), (height, width))
+        return self._quality_head(iou_pred.float(), logits[..., :height, :width].float(), scene)
 
     def _drawn(self, read: Read, part: tuple[slice, slice]) -> np.ndarray:
         return _array(self._decoder.draw(read.cells, read.kernels, part))

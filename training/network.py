@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from core.boxes import boxes_at
 from core.embedded import STRIDE, WIDTH, BoxHead, SemanticHead, build_embedded
+from core.quality import Scene
 
 FOCAL_WEIGHT = 10.0
 FOCAL_POWER = 1.0  # SAM: 2; but votes are averages of many runs, which need decided masks
@@ -95,6 +96,13 @@ class Trainee(nn.Module):
         shift = torch.tensor([origin_cells[1], origin_cells[0]], dtype=torch.float32) * STRIDE
         seen = boxes_at(self.box_head(features)[0].numpy(), (points - shift).numpy() + 0.5)
         return torch.from_numpy(seen) - 0.5 + torch.cat([shift, shift])
+
+    @torch.no_grad()
+    def scene(self, features: Tensor) -> Scene:
+        """What the heads say of one image, for ``core.quality``."""
+        classes, borders = self.head.answer(features)
+        reach, cells = self.box_head(features)[0], features.shape[-2:]
+        return Scene.of(classes[0], borders[0, 0], reach, (cells[0] * 4, cells[1] * 4))
 
     def decode(
         self, features: Tensor, prompts: Prompts, origin_cells: tuple[int, int] = (0, 0)

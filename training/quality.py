@@ -2,8 +2,8 @@
 
 ``python -m training.quality MODEL.safetensors`` adds the head to an exported model, in
 place. The model answers clicks, boxes and runs on canvases as in training, but
-on synthetic scenes of other seeds; the head's five numbers are fitted to the true IoUs
-of four fifths of them, and the rest tells what that changed.
+on synthetic scenes of other seeds; the head is fitted to the true IoUs of four fifths
+of them, and the rest tells what that changed.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from training.steps import Answers, Data, canvas_step, view_step
 
 FOLDER = CACHE.parent / "quality_scenes"
 SEEDS = {512: range(920_000, 920_030), 1024: range(930_000, 930_010)}  # by side in pixels
-VIEWS = 160
+VIEWS = 320
 CANVAS_SHARE = 0.3
 OTHER_TOKENS = 0.3  # weight of the multimask tokens beside the single answer
-DECAY = 1e-3  # of the head's weights: pulls towards no influence
+STEPS, RATE, DECAY = 800, 1e-2, 1e-4  # of the fit; decay pulls the head's weights towards no influence
 
 
 @dataclass
 class Sample:
-    """Answers one by one: how they look (N, 4), true IoU, weight and number of the view (N,)."""
+    """Answers one by one: how they look (N, ``FIGURES``), true IoU, weight and number of the view (N,)."""
 
     looks: Tensor
     iou: Tensor
@@ -86,26 +86,24 @@ def collect(model: Trainee, data: Data, views: int, seed: int = 0) -> Sample:
     return Sample(*(torch.cat(part) for part in zip(*parts)))
 
 
-def fit(sample: Sample, steps: int = 200) -> QualityHead:
+def fit(sample: Sample, steps: int = STEPS) -> QualityHead:
     """The head whose estimates lie closest to the true IoUs, by weighted squares."""
+    torch.manual_seed(0)
     head = QualityHead()
+    first = head.layers[0]
     mean, spread = sample.looks.mean(0), sample.looks.std(0) + 1e-6
     standard = (sample.looks - mean) / spread
-    weights = torch.zeros(standard.shape[1] + 1, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weights], max_iter=steps, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
+    optimizer = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
         optimizer.zero_grad()
-        estimate = (standard @ weights[:-1] + weights[-1]).sigmoid()
-        error = (sample.weight * (estimate - sample.iou) ** 2).sum() / sample.weight.sum()
-        error = error + DECAY * (weights[:-1] ** 2).sum()
+        error = (sample.weight * (head.judge(standard) - sample.iou) ** 2).sum() / sample.weight.sum()
         error.backward()
-        return error
-
-    optimizer.step(loss)
-    with torch.no_grad():
-        head.layer.weight.copy_((weights[:-1] / spread)[None])
-        head.layer.bias.copy_(weights[-1:] - (weights[:-1] * mean / spread).sum())
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():  # from here on the head takes the figures as they are
+        first.weight /= spread
+        first.bias -= first.weight @ mean
     return head.eval()
 
 
@@ -115,10 +113,12 @@ def report(head: QualityHead, sample: Sample) -> str:
     told = []
     chosen = (sample.view % 5 == 0) & (sample.weight == 1)
     true = sample.iou[chosen].numpy()
-    for name, judge in (("before", QualityHead()), ("after", head)):
-        estimate = judge.judge(sample.looks[chosen]).numpy()
-        rank = spearmanr(estimate, true).statistic
-        told.append(f"{name}: rank correlation {rank:.3f}, mean error {np.abs(estimate - true).mean():.3f}")
+    figures = sample.looks[chosen]
+    estimates = {"SAM's own estimate": figures[:, 1].sigmoid(), "with the head": head.judge(figures)}
+    for name, estimate in estimates.items():
+        rank = spearmanr(estimate.numpy(), true).statistic
+        error = np.abs(estimate.numpy() - true).mean()
+        told.append(f"{name}: rank correlation {rank:.3f}, mean error {error:.3f}")
     return "; ".join(told)
 
 
@@ -126,7 +126,7 @@ def add_head(path: Path, head: QualityHead) -> None:
     """Write the head into a model file, in the place of one that is there."""
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
-    state = load_file(path)
+    state = {name: value for name, value in load_file(path).items() if not name.startswith(PREFIX)}
     state |= to_half({f"{PREFIX}{name}": value for name, value in head.state_dict().items()})
     part = path.with_suffix(".part")
     save_file(state, part, metadata=metadata)

@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 
 from core.boxes import PLACE, centres
-from core.quality import looks
+from core.quality import Scene, looks
 from training.cache import HELD_OUT_SEED
 from training.canvases import canvas_task, make_stitched
 from training.network import Prompts, Trainee, box_loss, prompt_loss, semantic_loss
@@ -96,7 +96,7 @@ class Data:
 
 @dataclass
 class Answers:
-    """How the masks of P prompts look (P, 4, 4; ``core.quality``), true IoU (P, 4), which are groups (P,)."""
+    """How the masks of P prompts look (P, 4, ``core.quality.FIGURES``), true IoU (P, 4), which are groups (P,)."""
 
     looks: torch.Tensor
     iou: torch.Tensor
@@ -321,6 +321,7 @@ def _decode(
     two more clicks where the first answer was wrong.
     """
     total, count = 0.0, 0
+    scene = None if answers is None else model.scene(features)
 
     def answer(prompts: Prompts, target, weight, group) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         nonlocal total, count
@@ -328,7 +329,7 @@ def _decode(
         loss, iou = prompt_loss(logits, quality, target, weight, group)
         total, count = total + loss * len(group), count + len(group)
         if answers is not None:
-            answers.append(Answers(looks(quality, logits), iou, group))
+            answers.append(Answers(looks(quality, logits, scene), iou, group))
         return logits, quality, iou
 
     for _, prompts, target, weight, group in task.parts():

@@ -242,3 +242,23 @@ def test_an_example_where_there_is_no_image_is_refused(make_raster, write_polygo
         hole = shapely.box(500_012, 5_399_975, 500_026, 5_399_988)
         with pytest.raises(InputError, match="no data under the example"):
             cut_crops(read_example(write_polygons([hole]), raster), 0.5, None)
+
+
+def test_what_lies_off_the_image_is_no_part_of_the_example(make_raster, write_polygons):
+    array = np.full((3, 100, 100), 120, np.uint8)
+    array[:, :, 50:] = 0
+    with Raster(make_raster(array, nodata=0)) as half:
+        box = shapely.box(500_000 + 20, 5_400_000 - 30, 500_000 + 29, 5_400_000 - 20)  # to column 58
+        crop = cut_crops(read_example(write_polygons([box], "rim.geojson"), half), 0.5, None)[0]
+    assert crop.mask.sum() == 10 * 20 and not (crop.mask & ~crop.valid).any()
+
+
+def test_a_ring_that_is_not_closed_is_a_sentence(raster, tmp_path):
+    path = tmp_path / "open.geojson"
+    ring = "[[0, 0], [1, 0], [1, 1], [0, 1]]"
+    path.write_text(
+        '{"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {}, '
+        f'"geometry": {{"type": "Polygon", "coordinates": [{ring}]}}}}]}}'
+    )
+    with pytest.raises(InputError, match="not closed"):
+        read_example(path, raster)

@@ -75,6 +75,24 @@ def test_tiles_end_where_the_raster_does(grid):
     assert bottom == max(grid.raster_height, grid.tile_height)
 
 
+@given(grids(), st.tuples(*[st.floats(-500, 6500)] * 4))
+def test_tiles_near_a_box_are_those_whose_cells_touch_it(grid, ends):
+    (x0, x1), (y0, y1) = sorted(ends[:2]), sorted(ends[2:])
+    expected = [
+        (tile.row, tile.column)
+        for tile in grid.tiles()
+        if tile.cell_work[0] <= x1 and tile.cell_work[2] >= x0
+        and tile.cell_work[1] <= y1 and tile.cell_work[3] >= y0
+    ]  # fmt: skip
+    assert list(grid.near((x0, y0, x1, y1))) == expected
+    assert all(grid.tile(*place) in grid.tiles() for place in expected)
+
+
+def test_a_countrys_raster_is_not_listed_to_find_one_tile():
+    grid = Grid(10_000_000, 10_000_000, 160, 100)
+    assert len(list(grid.near((5e6, 5e6, 5e6 + 10, 5e6 + 10)))) <= 4
+
+
 def test_the_overlap_holds_an_object_of_the_examples_size():
     for example_px in (8, 48, 100, 192):
         grid = Grid(5000, 5000, crop_side(example_px), example_px)

@@ -251,3 +251,17 @@ def test_an_extent_gives_the_same_polygons_where_it_looks(place, box):
     expected = whole[whole.intersects(extent)]
     assert len(expected) > 0
     assert sorted(part.geometry.to_wkb()) == sorted(expected.geometry.to_wkb())
+
+
+@pytest.mark.parametrize("bands", [None, [3, 2, 1]])
+def test_naming_the_raster_as_the_examples_own_changes_nothing(place, bands):
+    path = place.example("both.gpkg", [WANTED[0], WANTED[2]], role=["positive", "negative"])
+    plain = place.find(path)
+    said = place.find(path, example_raster=place.raster, example_bands=bands)
+    assert list(plain.geometry.to_wkb()) == list(said.geometry.to_wkb())
+
+
+def test_examples_of_very_different_size_are_all_found(place):
+    small = (210, 300, 222, 310)
+    table = place.find(place.example("sizes.gpkg", [WANTED[0], small]), target="vehicle")
+    assert place.hits(table, [WANTED[0], small]) == [1, 1]

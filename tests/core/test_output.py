@@ -10,11 +10,12 @@ import rasterio
 import shapely
 from affine import Affine
 from geopandas.testing import assert_geodataframe_equal
+from pyproj import CRS
 from shapely.affinity import affine_transform
 
 from core import output
 from core.errors import InputError
-from core.output import check_writable, write_mask, write_table
+from core.output import check_holds, check_writable, write_mask, write_table
 from core.raster import Raster
 from core.vectorize import COLUMNS
 
@@ -252,3 +253,18 @@ def test_what_another_program_left_unfinished_is_not_applied_to_the_new_file(tmp
     write_table(table_of(30), path)
     assert len(read(path)) == 30
     assert [p.name for p in tmp_path.iterdir()] == ["found.gpkg"]
+
+
+SITE = "+proj=tmerc +lat_0=10 +lon_0=15.3 +k=1 +x_0=0 +y_0=0 +ellps=GRS80 +units=m"
+
+
+@pytest.mark.parametrize("crs", [SITE, None])
+def test_geojson_refuses_a_crs_that_it_cannot_name(crs):
+    with pytest.raises(InputError, match="GeoJSON can't hold"):
+        check_holds("found.geojson", crs and CRS.from_user_input(crs))
+    check_holds("found.gpkg", crs and CRS.from_user_input(crs))
+
+
+@pytest.mark.parametrize("crs", ["EPSG:25832", "EPSG:4326", "EPSG:2263", "ESRI:102100", "EPSG:25832+5783"])
+def test_geojson_holds_a_crs_with_a_code(crs):
+    check_holds("found.geojson", CRS.from_wkt(CRS.from_user_input(crs).to_wkt()))

@@ -138,6 +138,28 @@ def test_nodata_and_alpha_and_specks(make_raster):
         assert raster.read(0, 0, 80, 80, 0.5)[1].sum() == 30 * 80
 
 
+def test_alpha_beside_more_than_three_bands_is_a_mask_too(make_raster):
+    bands = np.concatenate([noise(4, 80, 80, dtype=np.uint16, high=9000) + np.uint16(1000)] + [
+        np.full((1, 80, 80), 65535, np.uint16)
+    ])  # fmt: skip
+    bands[:, 30:] = 0  # the collar
+    with Raster(make_raster(bands, "five.tif", photometric="rgb", alpha="yes")) as raster:
+        _, valid = raster.read(0, 0, 80, 80, 0.5)
+        assert valid[:30].all() and not valid[30:].any()
+        assert raster.stretch.low.min() > 500  # the collar's zeros are no values
+        half = raster.read(0, 0, 40, 40, 1.0)[1]
+        assert half[:15].all() and not half[15:].any()
+
+
+def test_what_is_not_a_number_is_missing_though_no_nodata_is_declared(make_raster):
+    array = np.linspace(0, 1, 3 * 64 * 64, dtype=np.float32).reshape(3, 64, 64)
+    array[:, :, 40:] = np.nan
+    with Raster(make_raster(array)) as raster:
+        assert raster.read(0, 0, 64, 64, 0.5)[1].sum() == 40 * 64
+        twice = raster.read(0, 0, 128, 128, 0.25)[1]
+        assert twice[:, :76].all() and not twice[:, 80:].any()
+
+
 def test_a_patch_larger_than_a_speck_is_missing(make_raster):
     side = math.isqrt(SPECK) + 1
     array = np.full((3, 60, 60), 100, np.uint8)

@@ -42,7 +42,9 @@ def test_the_backbone_begins_with_the_published_weights(published):
     assert len(taken) > 200 and all(torch.equal(own[name], weights[name]) for name in taken)
     learned = [name for name in own if name.startswith(PREFIX) and not name.endswith("num_batches_tracked")]
     assert set(learned) <= set(taken)
-    assert all(torch.equal(state.ema[f"sam.{name}"], own[name]) for name in own)  # the average begins there too
+    assert all(
+        torch.equal(state.ema[f"sam.{name}"], own[name]) for name in own
+    )  # the average begins there too
 
 
 def test_another_network_is_no_backbone(tmp_path):

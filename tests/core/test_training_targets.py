@@ -85,7 +85,9 @@ def test_an_alley_is_border_as_a_whole_and_a_wide_street_at_its_sides_only():
 def test_now_and_then_a_large_object_is_shown_at_a_small_ones_scale():
     instances = np.zeros((900, 900), np.int32)
     instances[40:64, 40:64], instances[200:800, 200:800] = 1, 2
-    plate = Plate(np.zeros((900, 900, 3), np.uint8), instances, np.array([0, BUILDING, BUILDING]), (BUILDING,))
+    plate = Plate(
+        np.zeros((900, 900, 3), np.uint8), instances, np.array([0, BUILDING, BUILDING]), (BUILDING,)
+    )
     covered = [
         steps.random_view(np.random.default_rng(seed), plate, 512, 120, 200).of_kind(BUILDING).mean()
         for seed in range(60)
