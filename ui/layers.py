@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from osgeo import gdal
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
@@ -195,7 +198,7 @@ def save(layer: QgsVectorLayer, path: str) -> str:
     """Save a layer as shapefile or GeoPackage, by the path's ending, and let the layer show that file.
 
     Edits under way are saved with it. In a GeoPackage that is there already the layer
-    becomes one of its layers, by its own name; the others stay.
+    becomes one of its layers, by its own name or the next that is free; all others stay.
 
     Returns
     -------
@@ -217,7 +220,8 @@ def save(layer: QgsVectorLayer, path: str) -> str:
     overwriting = QgsVectorFileWriter.ActionOnExistingFile
     options.actionOnExistingFile = overwriting.CreateOrOverwriteFile
     if target.exists() and not shapefile:
-        options.layerName = layer.name()
+        # Runs have the same title until the user renames them: never replace another one's table.
+        options.layerName = _free_name(layer.name(), _tables(target))
         options.actionOnExistingFile = overwriting.CreateOrOverwriteLayer
     options.fileEncoding = "UTF-8"
     # `fid` is the GeoPackage's row number: a column of its own in a shapefile, a clash in a new GeoPackage.
@@ -232,3 +236,21 @@ def save(layer: QgsVectorLayer, path: str) -> str:
     shown = str(target) if shapefile else f"{target}|layername={options.layerName}"
     layer.setDataSource(shown, layer.name(), "ogr")
     return str(target)
+
+
+def _tables(path: Path) -> set[str]:
+    """The names in a GeoPackage that are taken, in small letters, as SQLite compares them."""
+    names = set()
+    with contextlib.suppress(RuntimeError):  # no GeoPackage: the writer says so in its own words
+        if data := gdal.OpenEx(str(path), gdal.OF_VECTOR | gdal.OF_RASTER, ["GPKG"]):
+            # Not the vector layers alone: rasters and attributes have tables too.
+            found = data.ExecuteSQL("SELECT name FROM sqlite_master")
+            names = {row.GetField(0).casefold() for row in found}
+            data.ReleaseResultSet(found)
+    return names
+
+
+def _free_name(wanted: str, taken: set[str]) -> str:
+    """The name, numbered where it is taken."""
+    names = itertools.chain([wanted], (f"{wanted} {n}" for n in itertools.count(2)))
+    return next(name for name in names if name.casefold() not in taken)

@@ -214,3 +214,24 @@ def square():
     x, y = 500020.0, 5399980.0
     corners = [QgsPointXY(x, y), QgsPointXY(x + 4, y), QgsPointXY(x + 4, y + 4), QgsPointXY(x, y + 4)]
     return Example.from_points(corners, QgsCoordinateReferenceSystem(RASTER_CRS))
+
+
+@pytest.fixture
+def ready(dock, raster, square):
+    """A dock with an example, a raster and a warm engine."""
+    dock.set_example(square)
+    assert dock.run_step.run_button.isEnabled()
+    return dock
+
+
+@pytest.fixture
+def run(ready, until):
+    """Press the button and wait for the end."""
+
+    def press():
+        ready.run_step.run_button.click()
+        assert ready.running
+        assert until(lambda: not ready.running)
+        return ready.result_layer
+
+    return press

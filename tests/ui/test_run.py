@@ -7,27 +7,6 @@ import time
 import pytest
 
 
-@pytest.fixture
-def ready(dock, raster, square):
-    """A dock with an example, a raster and a warm engine."""
-    dock.set_example(square)
-    assert dock.run_step.run_button.isEnabled()
-    return dock
-
-
-@pytest.fixture
-def run(ready, until):
-    """Press the button and wait for the end."""
-
-    def press():
-        ready.run_step.run_button.click()
-        assert ready.running
-        assert until(lambda: not ready.running)
-        return ready.result_layer
-
-    return press
-
-
 def restart(dock):
     """The engine's habits are read when it starts."""
     dock.engine.stop()
@@ -273,88 +252,6 @@ def test_out_of_sight_and_beside_the_raster_get_a_sentence(ready, iface, raster)
     sentences = " ".join(text for _level, text in iface.messages())
     assert "not in the visible extent" in sentences
     assert "does not lie on “Image”" in sentences
-
-
-@pytest.mark.parametrize("name", ["häuser.shp", "found.gpkg", "bare"])
-def test_save_as(run, ready, tmp_path, name, raster):
-    from qgis.core import QgsVectorLayer
-
-    layer = run()
-    path = tmp_path / name
-    assert ready.save_as(str(path))
-    written = path if path.suffix else path.with_suffix(".gpkg")
-    saved = QgsVectorLayer(str(written), "saved", "ogr")
-    assert saved.featureCount() == 1
-    assert saved.crs() == raster.crs()
-    assert layer.source().split("|")[0] == str(written)  # the layer lives on when QGIS closes
-    if written.suffix == ".shp":
-        assert path.with_suffix(".prj").exists()
-        assert path.with_suffix(".cpg").read_text().strip() == "UTF-8"
-        assert "fid" not in saved.fields().names()
-    assert ready.save_as(str(path))  # again, onto itself
-    assert layer.featureCount() == 1
-
-
-def test_a_file_that_cannot_be_written_gets_a_sentence(run, ready, tmp_path, iface):
-    run()
-    assert not ready.save_as(str(tmp_path / "no" / "such" / "folder" / "x.shp"))
-    assert any("could not be written" in text for _level, text in iface.messages())
-
-
-def test_a_removed_layer_can_no_longer_be_saved(run, ready):
-    from qgis.core import QgsProject
-
-    QgsProject.instance().removeMapLayer(run())
-    assert ready.result_layer is None
-    assert not ready.run_step.save_button.isEnabled()
-
-
-def test_a_run_in_a_geopackage_that_is_there_leaves_its_other_layers(run, ready, tmp_path, raster):
-    from qgis.core import QgsVectorLayer
-
-    path = tmp_path / "results.gpkg"
-    first = run()
-    first.setName("Buildings")
-    assert ready.save_as(str(path))
-    second = run()
-    second.setName("Vehicles")
-    for _ in range(2):  # again: its own layer is replaced
-        assert ready.save_as(str(path))
-    everything = QgsVectorLayer(str(path), "all", "ogr")
-    names = {part.split("!!::!!")[1] for part in everything.dataProvider().subLayers()}
-    assert names == {"results", "Vehicles"}
-    assert second.source() == f"{path}|layername=Vehicles"
-    assert first.featureCount() == second.featureCount() == 1
-
-
-def test_saving_while_editing_saves_the_edits_and_moves_the_layer(run, ready, tmp_path):
-    from qgis.core import QgsVectorLayer
-
-    layer, path = run(), tmp_path / "edited.gpkg"
-    assert layer.startEditing() and layer.deleteFeature(next(layer.getFeatures()).id())
-    assert ready.save_as(str(path))
-    assert QgsVectorLayer(str(path), "saved", "ogr").featureCount() == 0
-    assert layer.source().split("|")[0] == str(path)
-
-
-@pytest.mark.parametrize("there", [False, True])
-@pytest.mark.parametrize("answer", ["Yes", "No"])
-def test_the_dialog_asks_about_the_name_with_its_ending(dock, tmp_path, monkeypatch, there, answer):
-    """Where the user types no ending, the dialog has not asked about the file that will be written."""
-    from exemplar.ui import save_dialog
-    from exemplar.ui.save_dialog import QFileDialog, QMessageBox
-
-    if there:
-        (tmp_path / "found.gpkg").touch()
-    asked = []
-    monkeypatch.setattr(
-        QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "found"), "GeoPackage (*.gpkg)")
-    )
-    button = getattr(QMessageBox.StandardButton, answer)
-    monkeypatch.setattr(QMessageBox, "question", lambda *words: asked.append(words[-1]) or button)
-    path = save_dialog.ask_where(dock)
-    assert path == ("" if there and answer == "No" else str(tmp_path / "found.gpkg"))
-    assert len(asked) == there
 
 
 def test_a_cancelled_start_can_be_tried_again(plugin, habits, until):
