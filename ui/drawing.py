@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qgis.gui import QgsMapCanvas
+from qgis.gui import QgsMapCanvas, QgsMapTool
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
@@ -34,8 +34,8 @@ class Drawing(QObject):
         self.tool.drawn.connect(self._drawn)
         self.tool.refused.connect(self.refused)
         self.tool.left.connect(self.stop)
-        self.tool.activated.connect(self.switched)
-        self.tool.deactivated.connect(self.switched)
+        # Not the tool's own `deactivated`: the canvas still holds the tool while it says so.
+        canvas.mapToolSet.connect(self._tool_changed)
 
     @property
     def examples(self) -> ExampleSet:
@@ -86,10 +86,14 @@ class Drawing(QObject):
 
     def remove(self) -> None:
         """Leave nothing on the canvas."""
+        self._canvas.mapToolSet.disconnect(self._tool_changed)
         self.blockSignals(True)
         self.tool.blockSignals(True)
         self.tool.remove()
         self._shown.remove()
+
+    def _tool_changed(self, _new: QgsMapTool | None, _old: QgsMapTool | None) -> None:
+        self.switched.emit()
 
     def _drawn(self, example: Example) -> None:
         if self._purpose == "first":

@@ -153,6 +153,35 @@ def test_the_tool_before_comes_back(dock, mouse, iface):
     iface.canvas.unsetMapTool(pan)
 
 
+@pytest.mark.parametrize("how", ["another tool", "Esc", "right click", "second press"])
+@pytest.mark.parametrize("with_pan", [True, False])
+def test_the_dock_shows_that_drawing_has_ended(dock, mouse, iface, how, with_pan):
+    """Whichever way the tool is left, and whatever was in hand before."""
+    from qgis.gui import QgsMapToolPan
+    from qgis.PyQt.QtCore import Qt
+
+    pan, other, step = QgsMapToolPan(iface.canvas), QgsMapToolPan(iface.canvas), dock.example_step
+    if with_pan:
+        iface.canvas.setMapTool(pan)
+    step.draw_button.click()
+    assert step.draw_button.isChecked() and "Click the corners" in step.note
+    if how == "another tool":
+        iface.canvas.setMapTool(other)
+    elif how == "Esc":
+        mouse.key(Qt.Key.Key_Escape)
+    elif how == "right click":
+        mouse.right(0.5, 0.5)
+    else:
+        step.draw_button.click()
+    assert not dock.draw_tool.isActive()
+    assert not step.draw_button.isChecked()
+    assert step.note == "Draw around one object of the kind to find."
+    step.draw_button.click()  # one press draws again
+    assert dock.draw_tool.isActive() and step.draw_button.isChecked()
+    for tool in (pan, other):
+        iface.canvas.unsetMapTool(tool)
+
+
 def test_the_shown_example_follows_the_canvas_crs(dock, square, iface):
     from qgis.core import QgsCoordinateReferenceSystem
     from qgis.gui import QgsRubberBand
