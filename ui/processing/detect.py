@@ -28,6 +28,7 @@ from .. import layers
 from ..texts import tr
 from . import inputs
 from .algorithm import INPUT_PROBLEMS, TARGETS, ImageAlgorithm, LayerStyle, default_of, ended_early, telling
+from .written_raster import take_crs
 
 POLYGONS = QgsProcessing.SourceType.TypeVectorPolygon
 _INTEGER = QgsProcessingParameterNumber.Type.Integer
@@ -178,7 +179,7 @@ class DetectAlgorithm(ImageAlgorithm):
             self._request, self._polygons, raster, drawn_on = self._read(parameters, context)
         except INPUT_PROBLEMS as error:  # in a model nobody has checked the values before
             raise QgsProcessingException(str(error)) from error
-        self._crs = raster.crs()
+        self._crs, self._file_crs = raster.crs(), raster.dataProvider().crs()
         self._example_crs = drawn_on.dataProvider().crs()
         return True
 
@@ -248,6 +249,8 @@ class DetectAlgorithm(ImageAlgorithm):
             if result is None:
                 return ended_early(feedback)
             output = self._copy(request.output, parameters, context)
+        if mask:
+            take_crs(request.mask, self._crs, self._file_crs)
         feedback.pushInfo(
             tr(
                 "{count} found in {seconds:.1f} s, at {resolution:.2f} m per pixel, "

@@ -24,6 +24,7 @@ from .. import layers
 from ..texts import tr
 from . import inputs
 from .algorithm import INPUT_PROBLEMS, ImageAlgorithm, LayerStyle, default_of, ended_early, telling
+from .written_raster import take_crs
 
 LINES = QgsProcessing.SourceType.TypeVectorLine
 _DOUBLE = QgsProcessingParameterNumber.Type.Double
@@ -112,7 +113,8 @@ class EdgesAlgorithm(ImageAlgorithm):
             self._request = self._read(parameters, context)
         except INPUT_PROBLEMS as error:  # in a model nobody has checked the values before
             raise QgsProcessingException(str(error)) from error
-        self._crs = self.parameterAsRasterLayer(parameters, "RASTER", context).crs()
+        raster = self.parameterAsRasterLayer(parameters, "RASTER", context)
+        self._crs, self._file_crs = raster.crs(), raster.dataProvider().crs()
         return True
 
     def _read(self, parameters: dict[str, Any], context: QgsProcessingContext) -> EdgesRequest:
@@ -155,6 +157,7 @@ class EdgesAlgorithm(ImageAlgorithm):
             lines = (
                 self.copied(request.lines, "LINES", parameters, context, self._crs) if with_lines else None
             )
+        take_crs(request.output, self._crs, self._file_crs)
         feedback.pushInfo(tr("Done in {seconds:.1f} s, at {resolution:.2f} m per pixel.").format(**result))
         if context.willLoadLayerOnCompletion(output):
             context.layerToLoadOnCompletionDetails(output).setPostProcessor(LayerStyle("edges"))

@@ -112,11 +112,10 @@ def write_square(path, extent):
     del feature, layer, source
 
 
-def write_edges(path, lines):
-    """One row of edges as a GeoTIFF, and the same as a line."""
-    from osgeo import gdal, ogr, osr
+def write_row(path):
+    """A GeoTIFF with a row of halves, in the CRS of the image's file."""
+    from osgeo import gdal, osr
 
-    ogr.UseExceptions()
     crs = osr.SpatialReference()
     crs.ImportFromEPSG(32633)
     data = gdal.GetDriverByName("GTiff").Create(path, 20, 10, 1, gdal.GDT_Float32)
@@ -124,7 +123,16 @@ def write_edges(path, lines):
     data.SetProjection(crs.ExportToWkt())
     data.GetRasterBand(1).SetNoDataValue(-1)
     data.GetRasterBand(1).WriteRaster(0, 4, 20, 1, b"\0\0\0\x3f" * 20)
-    del data
+
+
+def write_edges(path, lines):
+    """One row of edges as a GeoTIFF, and the same as a line."""
+    from osgeo import ogr, osr
+
+    ogr.UseExceptions()
+    crs = osr.SpatialReference()
+    crs.ImportFromEPSG(32633)
+    write_row(path)
     if lines:
         source = ogr.GetDriverByName("GPKG").CreateDataSource(lines)
         layer = source.CreateLayer("lines", crs, ogr.wkbLineString)
@@ -158,6 +166,8 @@ def run(kind, job, request):
     count = HABITS.get("count", 1)
     if count:
         write_square(request["output"], request["extent"])
+    if request.get("mask"):
+        write_row(request["mask"])
     send(
         "result",
         job=job,
