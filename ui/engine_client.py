@@ -90,6 +90,8 @@ class EngineClient:
         download goes on in the next one.
         """
         while not (cancelled() or self._closed):
+            if request.file is None:
+                self._drop_old_proxy()
             process = self._process
             if process is None or not process.alive or process.hello is None:
                 if self.hello(cancelled) is None:
@@ -99,6 +101,22 @@ class EngineClient:
             if result is not None:
                 return result
         return None
+
+    def _drop_old_proxy(self) -> None:
+        """End an idle engine that has another proxy than QGIS: it learns of one at its start only.
+
+        So a proxy that was corrected after a failed download counts for the next one. An engine with a
+        job is left alone; whoever waits for that would not see why.
+        """
+        process = self._process
+        if process is None or not process.alive or process.busy_aside or not process.proxy_is_old:
+            return
+        if self._turn.acquire(blocking=False):
+            try:
+                if process is self._process:
+                    self.stop()
+            finally:
+                self._turn.release()
 
     def _follow_aside(
         self,

@@ -50,6 +50,7 @@ class EngineProcess:
         self.python = python
         self.hello: dict[str, Any] | None = None
         self.stopped = False  # ended by us, so that its end is no news
+        self._proxy = proxy.variables()
         self._messages: queue.Queue = queue.Queue()
         self._aside: dict[str, queue.Queue] = {}  # of the jobs that run beside the one whose turn it is
         self._stderr: collections.deque[str] = collections.deque(maxlen=200)
@@ -60,7 +61,7 @@ class EngineProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            env=proxy.with_proxy(environment.clean_environment()),
+            env=proxy.with_proxy(environment.clean_environment(), self._proxy),
             # Any folder that exists; on Windows a process keeps its current folder from being removed.
             cwd=tempfile.gettempdir(),
             creationflags=subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0,
@@ -79,6 +80,16 @@ class EngineProcess:
     @property
     def alive(self) -> bool:
         return self._popen.poll() is None
+
+    @property
+    def proxy_is_old(self) -> bool:
+        """Whether QGIS's proxy has become another since the process was started with it."""
+        return self._proxy != proxy.variables()
+
+    @property
+    def busy_aside(self) -> bool:
+        """Whether there are jobs beside the one whose turn it is."""
+        return bool(self._aside)
 
     def _read_messages(self) -> None:
         with open(self._popen.stdout.fileno(), "rb", closefd=False) as lines:

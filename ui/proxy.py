@@ -9,23 +9,18 @@ from qgis.core import QgsApplication, QgsAuthMethodConfig, QgsSettings
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
-def with_proxy(environ: dict[str, str]) -> dict[str, str]:
-    """A process environment with QGIS's proxy in it.
+def variables() -> dict[str, str]:
+    """QGIS's proxy as variables of a process environment.
 
-    Unchanged where QGIS is told to use none or the system's. A SOCKS proxy can't be passed on this way.
-
-    Parameters
-    ----------
-    environ : dict of str
-        The environment; its own proxy gives way to QGIS's.
+    Empty where QGIS is told to use none or the system's. A SOCKS proxy can't be passed on this way.
     """
     settings = QgsSettings()
     host = str(settings.value("proxy/proxyHost", "") or "").strip()
     kind = settings.value("proxy/proxyType", "")
     if not (settings.value("proxy/proxyEnabled", False, type=bool) and host):
-        return environ
+        return {}
     if kind not in ("HttpProxy", "HttpCachingProxy"):
-        return environ
+        return {}
     user, password = _credentials(settings)
     address = f"[{host}]" if ":" in host else host
     if port := str(settings.value("proxy/proxyPort", "") or "").strip():
@@ -34,6 +29,19 @@ def with_proxy(environ: dict[str, str]) -> dict[str, str]:
         address = f"{quote(user, safe='')}:{quote(password, safe='')}@{address}"
     wanted = {"http_proxy": f"http://{address}", "https_proxy": f"http://{address}"}
     wanted["no_proxy"] = ",".join([*_LOCAL, *_excluded(settings)])
+    return wanted
+
+
+def with_proxy(environ: dict[str, str], wanted: dict[str, str]) -> dict[str, str]:
+    """A process environment in which its own proxy gives way to QGIS's, where QGIS has one.
+
+    Parameters
+    ----------
+    environ : dict of str
+        The environment.
+    wanted : dict of str
+        QGIS's proxy, as :func:`variables` gives it.
+    """
     # Windows knows no upper and lower case here, so the same name in the other case has to go.
     return {name: value for name, value in environ.items() if name.lower() not in wanted} | wanted
 

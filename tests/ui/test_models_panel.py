@@ -29,6 +29,7 @@ def told(habits, tmp_path):
         habits(models=[LARGE, OTHER], report=str(tmp_path / "report.json"), **fields)
 
     tell.requests = lambda: json.loads((tmp_path / "report.json").read_text())["requests"]
+    tell.environ = lambda: json.loads((tmp_path / "report.json").read_text())["environ"]
     tell.cancelled = lambda: json.loads((tmp_path / "report.json").read_text())["cancelled"]
     tell()
     return tell
@@ -228,23 +229,23 @@ def test_unloading_in_the_middle_leaves_nothing(panel, dock, plugin, until, told
 class TestProxy:
     @pytest.fixture
     def proxied(self, qgis_app):
-        from exemplar.ui.proxy import with_proxy
+        from exemplar.ui.proxy import variables, with_proxy
         from qgis.core import QgsSettings
 
         def run(environ=None, **fields):
             settings = QgsSettings()
             for key, value in ({"proxyEnabled": True, "proxyType": "HttpProxy"} | fields).items():
                 settings.setValue(f"proxy/{key}", value)
-            return with_proxy({"PATH": "/bin"} if environ is None else environ)
+            return with_proxy({"PATH": "/bin"} if environ is None else environ, variables())
 
         yield run
         QgsSettings().remove("proxy")
 
     def test_none_is_set(self, qgis_app, proxied):
-        from exemplar.ui.proxy import with_proxy
+        from exemplar.ui.proxy import variables, with_proxy
 
         environ = {"HTTPS_PROXY": "http://own:1"}
-        assert with_proxy(environ) == environ
+        assert with_proxy(environ, variables()) == environ
         assert proxied(environ) == environ  # no host
         assert proxied(environ, proxyHost="proxy", proxyType="DefaultProxy") == environ  # the system's
         assert proxied(environ, proxyHost="proxy", proxyType="Socks5Proxy") == environ
@@ -292,8 +293,42 @@ class TestProxy:
         told = proxied(proxyHost="proxy", proxyPort="80", authcfg="abc1234")
         assert told["https_proxy"] == ("http://ann:secret@proxy:80" if is_open else "http://proxy:80")
 
-    def test_the_engine_is_started_with_it(self, proxied, dock, until, told, tmp_path):
+    def test_the_engine_is_started_with_it(self, proxied, dock, until, told):
         proxied(proxyHost="proxy", proxyPort="8080")
         again(dock, until, told)
-        environ = json.loads((tmp_path / "report.json").read_text())["environ"]
-        assert environ["https_proxy"] == "http://proxy:8080"
+        assert told.environ()["https_proxy"] == "http://proxy:8080"
+
+    def test_one_that_was_corrected_counts_for_the_next_download(self, proxied, panel, dock, until, told):
+        error = {"message": "No way to models.invalid.", "user_fault": True, "details": ""}
+        proxied(proxyHost="wrong", proxyPort="8080")
+        again(dock, until, told, download={"error": error})
+        choose(panel, "vit_b")
+        told()
+        pid = dock.engine.pid
+        panel.download()
+        assert until(lambda: not panel.coming)
+        assert dock.engine.pid == pid and panel.missing()  # the same proxy, the same engine
+        proxied(proxyHost="right", proxyPort="8080")
+        panel.download()
+        assert until(lambda: not panel.coming)
+        assert panel.missing() == ""
+        assert told.environ()["https_proxy"] == "http://right:8080"
+        pid = dock.engine.pid
+        proxied(proxyHost="another")
+        choose(panel, "vit_h")
+        panel.import_file("/models/sam.pth")  # goes through no proxy
+        assert until(lambda: not panel.coming)
+        assert dock.engine.pid == pid
+
+    def test_a_job_under_way_is_not_ended_for_it(self, proxied, panel, dock, square, raster, until, told):
+        again(dock, until, told, steps=1000, pause=0.05)
+        dock.set_example(square)
+        dock.run()
+        assert until(lambda: dock.run_step.note.startswith("tile"))
+        pid = dock.engine.pid
+        proxied(proxyHost="right", proxyPort="8080")
+        choose(panel, "vit_b")
+        panel.download()
+        assert until(lambda: not panel.coming)
+        assert dock.running and dock.engine.pid == pid
+        dock.cancel()
