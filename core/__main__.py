@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from . import __version__, model_commands, process
-from .errors import CancelledError, ExemplarError
+from .errors import OUT_OF_MEMORY, CancelledError, ExemplarError, is_out_of_memory
 from .progress import write_progress
 from .protocol import DetectRequest, EdgesRequest, EvaluateRequest
 
@@ -160,6 +160,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("exemplar: stopped; nothing was written.", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"exemplar: {OUT_OF_MEMORY}", file=sys.stderr)
         return 1
     return 0
 

@@ -27,11 +27,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .embedded import MappedPromptEncoder
+from .products import linear, plus_times, times
 from .prompt_map import PromptMap
 
-CELLS_TOGETHER = 2048  # of all prompt sets, handled at once: what they need stays in a processor's cache
+CELLS_TOGETHER = 2048  # of one prompt set, handled at once: what they need stays in a processor's cache
 
-Part = tuple[slice, slice]  # rows and columns
+Part = tuple[slice, slice]  # rows and columns, or prompt sets and cells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,11 +163,12 @@ class Decoder:
     def _enlarged(self, cells: Tensor) -> Tensor:
         """``MaskDecoder.output_upscaling`` of cells (n, C) without their neighbours: (16 n, C / 8)."""
         _, norm, activation, _, last_activation = self._masks.output_upscaling
-        (first, first_bias), (second, second_bias) = self._enlarge
-        quarters = torch.addmm(first_bias, cells, first).view(4 * len(cells), -1)
+        first, second = self._enlarge
+        quarters = linear(cells, *first).view(4 * len(cells), -1)
         quarters = activation(F.layer_norm(quarters, quarters.shape[-1:], norm.weight, norm.bias, norm.eps))
-        pixels = torch.addmm(second_bias, quarters, second)
-        return last_activation(pixels).view(16 * len(cells), -1)
+        if type(last_activation) is nn.GELU:  # within the product it costs nothing
+            return linear(quarters, *second, gelu=True).view(16 * len(cells), -1)
+        return last_activation(linear(quarters, *second)).view(16 * len(cells), -1)
 
     def _embed(
         self,
@@ -294,7 +296,7 @@ def _to_cells(attention: Attention, asked: Tensor, cells: Tensor, position: Tens
     q = attention.q_proj(asked) * _scale(attention)
     folded = _fold(q, attention.k_proj.weight, attention)
     weights = torch.softmax(_product_with_placed(folded, cells, position), dim=-1)
-    met = (weights @ cells).unflatten(1, (attention.num_heads, -1))  # (B, h, T, C)
+    met = times(weights, cells).unflatten(1, (attention.num_heads, -1))  # (B, h, T, C)
     found = met @ _by_head(attention.v_proj.weight, attention).transpose(1, 2)
     found = found.transpose(1, 2).flatten(2)
     return attention.out_proj(found + attention.v_proj.bias)
@@ -303,17 +305,22 @@ def _to_cells(attention: Attention, asked: Tensor, cells: Tensor, position: Tens
 def _product_with_placed(folded: Tensor, cells: Tensor, position: Tensor) -> Tensor:
     """Products (B, R, N) of rows (B, R, C) with cells (B, N, C) to which their positions (N, C) are added."""
     products = folded.new_empty(*folded.shape[:2], cells.shape[1])
-    for part in _parts(cells):
-        placed = cells[:, part] + position[part]
-        products[..., part] = folded @ placed.transpose(1, 2)
+    for sets, part in _parts(cells):
+        placed = cells[sets, part] + position[part]
+        products[sets, :, part] = times(folded[sets], placed.transpose(1, 2))
     return products
 
 
-def _parts(cells: Tensor) -> list[slice]:
-    """The cells' indices of (B, N, C) in parts that stay in a processor's cache; whole on a graphics card."""
+def _parts(cells: Tensor) -> list[Part]:
+    """Prompt sets and cells of (B, N, C) in parts that stay in a processor's cache; whole on a graphics card."""
     batch, count = cells.shape[:2]
-    step = max(CELLS_TOGETHER // batch, 1) if cells.device.type == "cpu" else count
-    return [slice(start, start + step) for start in range(0, count, step)]
+    if cells.device.type != "cpu":
+        return [(slice(None), slice(None))]
+    return [
+        (slice(one, one + 1), slice(start, start + CELLS_TOGETHER))
+        for one in range(batch)
+        for start in range(0, count, CELLS_TOGETHER)
+    ]
 
 
 def _likeness_of_shared(
@@ -341,13 +348,14 @@ def _with_tokens(layer: TwoWayAttentionBlock, cells: Tensor, likeness: Tensor, q
     # a head's weights sum to 1, so what is added to all values of one head is added once
     values[:, : queries.shape[1]] += attention.out_proj.bias
     changed = cells.new_empty(cells.shape)
-    for part in _parts(cells):
-        weights = torch.softmax(likeness[..., part], dim=2).flatten(1, 2)
-        changed[:, part] = layer.norm4(torch.baddbmm(cells[:, part], weights.transpose(1, 2), values))
+    for sets, part in _parts(cells):
+        weights = torch.softmax(likeness[sets, ..., part], dim=2).flatten(1, 2)
+        added = plus_times(cells[sets, part], weights.transpose(1, 2), values[sets])
+        changed[sets, part] = layer.norm4(added)
     return changed
 
 
 def _as_product(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
-    """A transposed convolution of stride and kernel 2 as matrix (in, 4 * out) and bias (4 * out)."""
-    matrix = convolution.weight.permute(0, 2, 3, 1).flatten(1)
+    """A transposed convolution of stride and kernel 2 as matrix (4 * out, in) and bias (4 * out)."""
+    matrix = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)
     return matrix.contiguous(), convolution.bias.repeat(4)

@@ -17,7 +17,7 @@ import traceback
 from typing import Any, BinaryIO
 
 from . import __version__, process, protocol
-from .errors import CancelledError, ExemplarError
+from .errors import OUT_OF_MEMORY, CancelledError, ExemplarError, is_out_of_memory
 
 GRACE_SECONDS = 3.0  # between the end of standard input and the end of the process
 
@@ -111,10 +111,9 @@ class Engine:
             self.send("cancelled", job=job)
         except ExemplarError as error:
             self.send("error", job=job, message=str(error), user_fault=True, details="")
-        except MemoryError:
-            self._fail(job, "There is not enough memory. Ask for a coarser resolution or close programs.")
         except Exception as error:  # noqa: BLE001  the engine must answer and live on
-            self._fail(job, f"The engine failed: {type(error).__name__}: {error}.")
+            failed = f"The engine failed: {type(error).__name__}: {error}."
+            self._fail(job, OUT_OF_MEMORY if is_out_of_memory(error) else failed)
         finally:
             self._cancelled.discard(str(job))
             process.give_memory_back()

@@ -11,6 +11,15 @@ class InputError(ExemplarError):
     """Something the user gave can't be used: a file, a polygon, an option."""
 
 
+OUT_OF_MEMORY = "There is not enough memory. Ask for a coarser resolution or close programs."
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a computation failed for want of memory, also where torch calls that something else."""
+    told = f"{type(error).__name__} {error}"
+    return isinstance(error, MemoryError) or "OutOfMemory" in told or "CPUAllocator" in told
+
+
 class CancelledError(ExemplarError):
     """The user cancelled the run, or what the sentence says."""
 

@@ -53,7 +53,7 @@ class Summary:
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """What is the same for all tiles of a run; the example is shown in ``stretch``, if any, and so are they."""
+    """What is the same for all tiles of a run, among it the stretch, if any, that they are shown in."""
 
     request: DetectRequest
     query: Raster

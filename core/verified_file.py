@@ -52,6 +52,10 @@ def length_of(path: Path) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
+class _ReadError(OSError):
+    """The file that is hashed could not be read."""
+
+
 def open_file(path: Path) -> BinaryIO:
     """A file, open for reading; ``InputError`` where that can't be."""
     try:
@@ -122,6 +126,8 @@ def copy_verified(
             )
         draft.chmod(0o644)  # a temporary file is its maker's alone
         draft.replace(path)
+    except _ReadError as error:
+        raise _not_read(source, error) from error
     except OSError as error:
         raise _not_written(path, error) from error
     finally:
@@ -236,7 +242,7 @@ def _hash(
 ) -> hashlib._Hash:
     """Hash a file from where it stands, copying it on the way if asked to."""
     found, done, told = hashlib.sha256(), 0, -1
-    while chunk := file.read(1 << 20):
+    while chunk := _chunk(file):
         if cancelled():
             raise CancelledError("Cancelled; nothing was changed.")
         if copy is not None:
@@ -246,6 +252,13 @@ def _hash(
         if told != (told := 100 * done // max(size, 1)):
             progress(min(done / max(size, 1), 1.0), f"checking, {in_words(done)} of {in_words(size)}")
     return found
+
+
+def _chunk(file: BinaryIO) -> bytes:
+    try:
+        return file.read(1 << 20)
+    except OSError as error:  # not to be taken for one of writing the copy
+        raise _ReadError(error.errno, error.strerror) from error
 
 
 def _sweep(folder: Path) -> None:
@@ -297,8 +310,10 @@ def _claim(descriptor: int) -> bool:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         else:
             os.lseek(descriptor, _CLAIM, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            os.lseek(descriptor, 0, os.SEEK_SET)
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            finally:  # whatever comes of it: else what arrives would be written there
+                os.lseek(descriptor, 0, os.SEEK_SET)
     except (BlockingIOError, PermissionError):
         return False
     except OSError:  # a network disk that knows no locks: the hash still decides

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import torch
 from safetensors.torch import load as load_safetensors
 
-from .errors import InputError
+from .errors import InputError, is_out_of_memory
 
 
 def read_state_dict(path: Path, file: BinaryIO | None = None) -> dict[str, torch.Tensor]:
@@ -30,6 +30,8 @@ def read_state_dict(path: Path, file: BinaryIO | None = None) -> dict[str, torch
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or error}.") from error
     except Exception as error:  # damaged files make torch fail in many ways
+        if is_out_of_memory(error):
+            raise
         raise wrong from error
     if not isinstance(state, dict) or not all(map(_is_weight, state.keys(), state.values())):
         raise wrong

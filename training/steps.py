@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 
 from core.boxes import PLACE, centres
-from core.quality import Scene, looks
+from core.quality import looks
 from training.cache import HELD_OUT_SEED
 from training.canvases import canvas_task, make_stitched
 from training.network import Prompts, Trainee, box_loss, prompt_loss, semantic_loss
@@ -96,7 +96,7 @@ class Data:
 
 @dataclass
 class Answers:
-    """How the masks of P prompts look (P, 4, ``core.quality.FIGURES``), true IoU (P, 4), which are groups (P,)."""
+    """How P prompts' masks look (P, 4, ``core.quality.FIGURES``), true IoU (P, 4), which are groups (P,)."""
 
     looks: torch.Tensor
     iou: torch.Tensor

@@ -326,3 +326,13 @@ def test_shutdown_ends_an_idle_engine(engine):
     engine.send("shutdown")
     assert engine.ended_within(20) == 0
     assert engine.lines.empty()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't")])
+def test_want_of_memory_is_told_as_that(monkeypatch, error):
+    replies = io.BytesIO()
+    here = engine_module.Engine(replies)
+    monkeypatch.setattr(here, "_detect", lambda *_: (_ for _ in ()).throw(error))
+    here.run_job({"type": "detect", "job": "j", "request": {}})
+    message = protocol.decode(replies.getvalue().splitlines(keepends=True)[-1])
+    assert message["type"] == "error" and message["message"].startswith("There is not enough memory.")

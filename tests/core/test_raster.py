@@ -139,9 +139,8 @@ def test_nodata_and_alpha_and_specks(make_raster):
 
 
 def test_alpha_beside_more_than_three_bands_is_a_mask_too(make_raster):
-    bands = np.concatenate([noise(4, 80, 80, dtype=np.uint16, high=9000) + np.uint16(1000)] + [
-        np.full((1, 80, 80), 65535, np.uint16)
-    ])  # fmt: skip
+    bands = noise(5, 80, 80, dtype=np.uint16, high=9000) + np.uint16(1000)
+    bands[4] = 65535
     bands[:, 30:] = 0  # the collar
     with Raster(make_raster(bands, "five.tif", photometric="rgb", alpha="yes")) as raster:
         _, valid = raster.read(0, 0, 80, 80, 0.5)

@@ -335,3 +335,16 @@ def test_the_networks_are_the_published_ones_name_by_name(name):
     with torch.device("meta"):  # shapes without memory or time
         ours, theirs = build_vit(name).state_dict(), sam_model_registry[name]().state_dict()
     assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't")])
+def test_want_of_memory_is_no_fault_of_the_file(tmp_path, monkeypatch, error):
+    path = tmp_path / "model.pth"
+    torch.save({"weight": torch.zeros(3)}, path)
+
+    def load(*_, **__):
+        raise error
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(type(error)):
+        read_state_dict(path)

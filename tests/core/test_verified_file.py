@@ -187,3 +187,42 @@ def test_hashes_and_sizes(tmp_path):
     with pytest.raises(InputError, match="can't be read"):
         hash_file(tmp_path / "absent")
     assert [in_words(n) for n in (5000, 375_042_383, 2_564_550_879)] == ["5 kB", "375 MB", "2.56 GB"]
+
+
+def test_a_source_that_can_no_longer_be_read_is_told_as_that(place, tmp_path, monkeypatch):
+    source = tmp_path / "stick.pth"
+    source.write_bytes(CONTENT)
+
+    class Broken:
+        def __init__(self, file):
+            self._file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self._file.close()
+
+        def fileno(self):
+            return self._file.fileno()
+
+        def read(self, _):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(verified_file, "open_file", lambda path: Broken(path.open("rb")))
+    with pytest.raises(InputError, match=r"stick\.pth can't be read: Input/output error"):
+        copy_verified(source, place, SHA256)
+    assert not place.exists() and names(place) == []
+
+
+def test_a_disk_that_knows_no_locks_gets_the_bytes_at_the_beginning(place, monkeypatch):
+    def locking(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(verified_file, "fcntl", None)
+    monkeypatch.setattr(
+        verified_file, "msvcrt", SimpleNamespace(LK_NBLCK=0, LK_UNLCK=1, locking=locking), raising=False
+    )
+    with PartFile(place) as part:
+        part.write(b"ten bytes!")
+        assert place.with_name("model.pth.part").stat().st_size == 10
