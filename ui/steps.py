@@ -15,7 +15,6 @@ from qgis.PyQt.QtWidgets import (
     QFormLayout,
     QGroupBox,
     QHBoxLayout,
-    QLabel,
     QProgressBar,
     QPushButton,
     QSizePolicy,
@@ -24,25 +23,9 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
+from .note import Note
+
 DEFAULT_RUNS = 64
-
-
-def _note() -> QLabel:
-    """A line of small print that wraps, so that a sentence never widens the dock."""
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setMinimumWidth(1)
-    policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    policy.setHeightForWidth(True)
-    label.setSizePolicy(policy)
-    return label
-
-
-def _say(label: QLabel, text: str, warning: bool = False) -> None:
-    label.setText(text)
-    label.setStyleSheet("color: #b3261e;" if warning else "")
-    label.setVisible(bool(text))
 
 
 class ExampleStep(QGroupBox):
@@ -76,7 +59,7 @@ class ExampleStep(QGroupBox):
         self.undo_button = QPushButton(self.tr("Undo"))
         self.undo_button.setToolTip(self.tr("Take back what was drawn last."))
         self.clear_button = QPushButton(self.tr("Clear"))
-        self._note = _note()
+        self._note = Note()
         layout = QVBoxLayout(self)
         for row in (  # how to begin, how to refine, how to go back; in pairs, or the dock gets wider
             (self.draw_button, self.selection_button),
@@ -124,11 +107,11 @@ class ExampleStep(QGroupBox):
             else self.tr("Select one polygon of a vector layer to use it as the example.")
         )
         if drawing == "not":
-            _say(self._note, self.tr("Click the corners of what is not meant, right click to close it."))
+            self._note.say(self.tr("Click the corners of what is not meant, right click to close it."))
         elif drawing:
-            _say(self._note, self.tr("Click the corners of one object, right click to close it."))
+            self._note.say(self.tr("Click the corners of one object, right click to close it."))
         else:
-            _say(self._note, examples or self.tr("Draw around one object of the kind to find."))
+            self._note.say(examples or self.tr("Draw around one object of the kind to find."))
 
     @property
     def note(self) -> str:
@@ -152,7 +135,7 @@ class WhereStep(QGroupBox):
             # A long name must not dictate the dock's width.
             box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             box.currentTextChanged.connect(box.setToolTip)
-        self._note = _note()
+        self._note = Note()
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow(self.tr("Image"), self.raster_box)
@@ -236,7 +219,7 @@ class WhereStep(QGroupBox):
 
     def show_state(self, problem: str, filled: bool) -> None:
         """Show what is wrong with the raster; the engine's choices only once the engine told them."""
-        _say(self._note, problem, warning=True)
+        self._note.say(problem, warning=True)
         self.target_box.setEnabled(filled)
         self.strategy_box.setEnabled(filled)
 
@@ -293,7 +276,7 @@ class RunStep(QGroupBox):
         self.bar.setTextVisible(False)
         self.bar.setMaximumHeight(14)
         self.cancel_button = QPushButton(self.tr("Cancel"))
-        self._note = _note()
+        self._note = Note()
         self.python_button = QPushButton(self.tr("Choose the engine's Python…"))
         self.retry_button = QPushButton(self.tr("Try again"))
         self.save_button = QPushButton(self.tr("Save as…"))
@@ -347,9 +330,9 @@ class RunStep(QGroupBox):
         self.python_button.setVisible(engine_down and not running)
         self.retry_button.setVisible(engine_down and not running)
         if running:
-            _say(self._note, note)
+            self._note.say(note)
         else:
-            _say(self._note, problem or missing or note, warning=bool(problem))
+            self._note.say(problem or missing or note, warning=bool(problem))
         self.save_button.setEnabled(savable)
         self.save_button.setToolTip(
             self.tr("Save the detections as shapefile or GeoPackage.")
