@@ -312,7 +312,7 @@ def _product_with_placed(folded: Tensor, cells: Tensor, position: Tensor) -> Ten
 
 
 def _parts(cells: Tensor) -> list[Part]:
-    """Prompt sets and cells of (B, N, C) in parts that stay in a processor's cache; whole on a graphics card."""
+    """Prompt sets and cells of (B, N, C) in parts for a processor's cache; whole on a graphics card."""
     batch, count = cells.shape[:2]
     if cells.device.type != "cpu":
         return [(slice(None), slice(None))]

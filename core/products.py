@@ -61,14 +61,19 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = F
 def times(x: Tensor, y: Tensor) -> Tensor:
     """Products (B, n, m) of matrices (B, n, k) and (B, k, m)."""
     if is_quicker(x, x.shape[1]):
-        return torch.stack([_ONEDNN(a, b.t(), None, "none", [], "") for a, b in zip(x, y, strict=True)])
+        return _stacked([_ONEDNN(a, b.t(), None, "none", [], "") for a, b in zip(x, y, strict=True)])
     return x @ y
 
 
 def plus_times(total: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """A total (B, n, m) plus products of matrices (B, n, k) and (B, k, m)."""
     if is_quicker(x, x.shape[1]):
-        return torch.stack(
+        return _stacked(
             [_ONEDNN.binary(a, one, b.t(), None, "add") for one, a, b in zip(total, x, y, strict=True)]
         )
     return torch.baddbmm(total, x, y)
+
+
+def _stacked(matrices: list[Tensor]) -> Tensor:
+    """Matrices as one (B, n, m), without a copy where there is one only."""
+    return matrices[0][None] if len(matrices) == 1 else torch.stack(matrices)

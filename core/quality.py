@@ -93,17 +93,17 @@ def looks(iou_pred: Tensor, logits: Tensor, scene: Scene) -> Tensor:
         mean IoU of its bounding box with the boxes seen from inside it.
     """
     mask = logits > 0
+    core = ~_dilated(~mask, 1)
+    deep, around = ~_dilated(~core, 1), _dilated(mask, 2) & ~mask
     inside = mask.to(logits.dtype)
-    grown, core = _dilated(inside, 2), 1 - _dilated(1 - inside, 1)
-    deep = 1 - _dilated(1 - core, 1)
     stability = (logits > STABLE).sum((-2, -1)) / (logits > -STABLE).sum((-2, -1)).clamp(min=1)
     shares = [
         iou_pred,
         stability,
         _mean(logits.sigmoid(), inside),
         _mean(scene.objects, inside),
-        _mean(scene.objects, grown - inside),
-        _mean(scene.borders, inside - core),
+        _mean(scene.objects, around),
+        _mean(scene.borders, mask & ~core),
         _mean(scene.borders, deep),
         _box_agreement(mask, scene.boxes),
     ]
@@ -117,9 +117,15 @@ def _mean(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def _dilated(mask: Tensor, radius: int) -> Tensor:
-    """Masks (..., h, w) of 0 and 1 grown by a square; beyond the image lies nothing."""
-    flat = mask.reshape(-1, 1, *mask.shape[-2:])
-    return F.max_pool2d(flat, 2 * radius + 1, 1, radius).reshape(mask.shape)
+    """Masks (..., h, w) of bool grown by a square; beyond the image lies nothing."""
+    for along in (-2, -1):
+        grown, length = mask.clone(), mask.shape[along]
+        for step in range(1, min(radius, length - 1) + 1):  # pooling takes many times as long
+            rest = length - step
+            grown.narrow(along, step, rest).logical_or_(mask.narrow(along, 0, rest))
+            grown.narrow(along, 0, rest).logical_or_(mask.narrow(along, step, rest))
+        mask = grown
+    return mask
 
 
 def _box_agreement(mask: Tensor, boxes: Tensor) -> Tensor:

@@ -121,6 +121,7 @@ class ExemplarDock(QgsDockWidget):
         self._canvas.selectionChanged.disconnect(self._selection_changed)
         for task in filter(None, (self._start_task, self._task)):
             task.abandon()
+        self.where_step.close_down()
         self.models_panel.close_down()
         self.engine.close()
         self.drawing.remove()
@@ -362,8 +363,8 @@ class ExemplarDock(QgsDockWidget):
             return self.tr("First draw an example.")
         if raster is None:
             return self.tr("First add an aerial image to the project.")
-        if layers.raster_problem(raster):
-            return self.tr("First choose an image that is a file.")
+        if problem := layers.raster_problem(raster):
+            return problem
         if self._hello is None:
             return self.tr("The engine is starting…")
         return self.models_panel.missing()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from qgis.core import QgsMapLayerProxyModel, QgsRasterLayer
+from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsRasterLayer
 from qgis.gui import QgsCollapsibleGroupBoxBasic, QgsMapLayerComboBox
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QCheckBox,
@@ -145,8 +146,32 @@ class WhereStep(QGroupBox):
         layout.addLayout(form)
         layout.addWidget(self._note)
         layout.addWidget(self._advanced())
-        self.raster_box.layerChanged.connect(lambda _layer: self.changed.emit())
+        self._watched: QgsRasterLayer | None = None
+        self.raster_box.layerChanged.connect(self._raster_chosen)
         self.target_box.currentIndexChanged.connect(lambda _index: self.changed.emit())
+        self._watch(self.raster())
+
+    def _raster_chosen(self, _layer: QgsMapLayer | None = None) -> None:
+        self._watch(self.raster())
+        self.changed.emit()
+
+    def _watch(self, raster: QgsRasterLayer | None) -> None:
+        """Hear of a file or a CRS that the chosen raster gets, and no longer of the one before."""
+        if self._watched is not None and not sip.isdeleted(self._watched):
+            self._watched.crsChanged.disconnect(self._raster_altered)
+            self._watched.dataSourceChanged.disconnect(self._raster_altered)
+        self._watched = raster
+        if raster is not None:
+            raster.crsChanged.connect(self._raster_altered)
+            raster.dataSourceChanged.connect(self._raster_altered)
+
+    def _raster_altered(self) -> None:
+        self.changed.emit()
+
+    def close_down(self) -> None:
+        """Leave no signal connected to a layer of the project's."""
+        self.raster_box.layerChanged.disconnect(self._raster_chosen)
+        self._watch(None)
 
     def _advanced(self) -> QWidget:
         group = QgsCollapsibleGroupBoxBasic(self.tr("Advanced"))
@@ -329,10 +354,12 @@ class RunStep(QGroupBox):
         self.cancel_button.setVisible(running)
         self.python_button.setVisible(engine_down and not running)
         self.retry_button.setVisible(engine_down and not running)
+        # Why the button is disabled goes before what went wrong in the run before.
+        reason = problem if engine_down else missing
         if running:
             self._note.say(note)
         else:
-            self._note.say(problem or missing or note, warning=bool(problem))
+            self._note.say(reason or problem or note, warning=bool(problem) and reason in ("", problem))
         self.save_button.setEnabled(savable)
         self.save_button.setToolTip(
             self.tr("Save the detections as shapefile or GeoPackage.")

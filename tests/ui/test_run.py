@@ -227,16 +227,6 @@ def test_no_environment_is_told_where_it_is_chosen(plugin, until, monkeypatch, t
     assert not plugin.dock.run_step.run_button.isEnabled()
 
 
-def test_a_raster_that_is_no_file_gets_a_sentence(dock, square, qgis_app):
-    from qgis.core import QgsProject, QgsRasterLayer
-
-    url = "type=xyz&url=https://tile.invalid/{z}/{x}/{y}.png&zmax=18&zmin=0"
-    QgsProject.instance().addMapLayer(QgsRasterLayer(url, "Tiles", "wms"))
-    dock.set_example(square)
-    assert dock.where_step.note.startswith("“Tiles” is a web layer, not a file")
-    assert not dock.run_step.run_button.isEnabled()
-
-
 def test_out_of_sight_and_beside_the_raster_get_a_sentence(ready, iface, raster):
     from exemplar.ui.example import Example
     from qgis.core import QgsGeometry, QgsRectangle
