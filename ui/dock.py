@@ -228,7 +228,7 @@ class ExemplarDock(QgsDockWidget):
             self._messages.warn(str(error))
             return
         request = DetectRequest(
-            raster=raster.source(),
+            raster=layers.raster_source(raster),
             example=str(folder / "example.gpkg"),
             output=str(folder / "detections.gpkg"),
             extent=extent,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -34,6 +35,8 @@ from .texts import tr
 
 STYLES = Path(__file__).resolve().parents[1] / "resources" / "styles"
 
+_OPEN_OPTIONS = re.compile(r"\|option:[^|]*")
+
 
 class LayerError(Exception):
     """A layer, an extent or a file can't be used; ``str(error)`` says why and what to do."""
@@ -47,9 +50,10 @@ def raster_problem(layer: QgsRasterLayer) -> str:
     name = layer.name()
     if layer.providerType() != "gdal":
         return tr(
-            "“{layer}” is a web layer, not a file: save the part you need with Export → Save As… first."
+            "“{layer}” is not a file, but comes from the web or from a database: save the part you need "
+            "with Export → Save As… first."
         ).format(layer=name)
-    path = QgsProviderRegistry.instance().decodeUri("gdal", layer.source()).get("path") or ""
+    path = QgsProviderRegistry.instance().decodeUri("gdal", raster_source(layer)).get("path") or ""
     if not Path(path).is_file():
         return tr(
             "“{layer}” is not a file on this computer's disk: save it with Export → Save As… first."
@@ -60,6 +64,15 @@ def raster_problem(layer: QgsRasterLayer) -> str:
             "Assign Projection…"
         ).format(layer=name)
     return ""
+
+
+def raster_source(layer: QgsRasterLayer) -> str:
+    """The raster's name as GDAL itself opens it: a path, or such as ``GPKG:file:table``.
+
+    QGIS puts the options that a file is opened with behind it. They are taken off before QGIS decodes the
+    rest: it takes the last colon of a GeoPackage's name, and 3.22 finds that in the options.
+    """
+    return _OPEN_OPTIONS.sub("", layer.source())
 
 
 def shown_bands(layer: QgsRasterLayer) -> list[int] | None:

@@ -100,6 +100,23 @@ def test_the_request_holds_what_the_dock_shows(ready, habits, until, tmp_path, i
     assert next(example.getFeatures()).geometry().area() == pytest.approx(16)
 
 
+def test_a_raster_opened_with_options_runs(ready, habits, until, tmp_path, iface, raster):
+    """The data source manager's *Options*: QGIS keeps them in the source, which is no path then."""
+    import json
+
+    from qgis.core import QgsProject, QgsRasterLayer
+
+    layer = QgsRasterLayer(f"{raster.source()}|option:NUM_THREADS=ALL_CPUS", "Optioned")
+    assert layer.isValid()
+    QgsProject.instance().addMapLayer(layer)
+    habits(report=str(tmp_path / "report.json"))
+    restart(ready)
+    ready.where_step.raster_box.setLayer(layer)
+    ready.run()
+    assert until(lambda: not ready.running)
+    assert json.loads((tmp_path / "report.json").read_text())["requests"][0]["raster"] == raster.source()
+
+
 def test_rectangles_go_before_right_angles(dock):
     step = dock.run_step
     assert step.options() == {"regularize": False, "rectangles": False}

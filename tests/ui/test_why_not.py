@@ -29,7 +29,7 @@ def test_a_raster_that_is_no_file_gets_a_sentence(dock, square, qgis_app):
     url = "type=xyz&url=https://tile.invalid/{z}/{x}/{y}.png&zmax=18&zmin=0"
     QgsProject.instance().addMapLayer(QgsRasterLayer(url, "Tiles", "wms"))
     dock.set_example(square)
-    assert dock.where_step.note.startswith("“Tiles” is a web layer, not a file")
+    assert dock.where_step.note.startswith("“Tiles” is not a file, but comes from the web or from a database")
     assert not dock.run_step.run_button.isEnabled()
 
 

@@ -39,7 +39,7 @@ def raster_path(layer: QgsRasterLayer | None) -> str:
         raise layers.LayerError(tr("The raster can't be opened: choose another one."))
     if problem := layers.raster_problem(layer):
         raise layers.LayerError(problem)
-    return absolute(layer.source())
+    return absolute(layers.raster_source(layer))
 
 
 def absolute(path: str) -> str:

@@ -32,6 +32,30 @@ def test_into_a_memory_layer(run, given, raster, requests):
     assert not Path(asked["output"]).parent.exists()  # a batch must not pile up files
 
 
+@pytest.mark.parametrize("option", ["", "|option:NUM_THREADS=ALL_CPUS|option:SPARSE_OK=YES"])
+@pytest.mark.parametrize("table", ["", "photo"])
+def test_the_engine_gets_a_name_that_gdal_opens(qgis_app, tmp_path, raster, option, table):
+    """Without QGIS's own options behind it; a GeoPackage's raster keeps its name."""
+    from exemplar.ui.processing.inputs import raster_path
+    from osgeo import gdal
+    from qgis.core import QgsRasterLayer
+
+    name = raster.source()
+    if table:
+        path = str(tmp_path / "two.gpkg")
+        for title in ("other", table):
+            extra = ["APPEND_SUBDATASET=YES"] if title == table else []
+            gdal.Translate(path, name, format="GPKG", creationOptions=[f"RASTER_TABLE={title}", *extra])
+        name = f"GPKG:{path}:{table}"
+
+    class Layer(QgsRasterLayer):  # QGIS 3.22 itself opens no raster of a GeoPackage with options
+        def source(self):
+            return name + option
+
+    assert raster_path(Layer(name, "Image")) == name
+    assert gdal.Open(name) is not None
+
+
 def test_each_image_is_read_in_the_bands_that_it_is_shown_in(run, given, requests, raster):
     from qgis.core import QgsProject
 

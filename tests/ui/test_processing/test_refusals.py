@@ -22,8 +22,9 @@ class TestRefusal:
         layer = QgsRasterLayer("type=xyz&url=http://127.0.0.1/{z}/{x}/{y}.png", "Web", "wms")
         assert layer.isValid()
         QgsProject.instance().addMapLayer(layer)
-        assert "is a web layer, not a file" in problem({**given, "RASTER": layer.id()})
-        assert "is a web layer, not a file" in problem({**given, "EXAMPLE_RASTER": layer.id()})
+        for name in ("RASTER", "EXAMPLE_RASTER"):
+            sentence = problem({**given, name: layer.id()})
+            assert "“Web” is not a file, but comes from the web or from a database" in sentence
 
     @pytest.mark.parametrize(
         ("name", "value", "sentence"),
