@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import subprocess
 import sys
@@ -74,5 +75,43 @@ def test_metadata_has_what_the_plugin_repository_requires():
     required = "name description version qgisMinimumVersion author email about tracker repository"
     assert all(general.get(key) for key in required.split())
     assert (general["qgisMinimumVersion"], general["qgisMaximumVersion"]) == ("3.22", "4.99")
-    assert "supportsQt6" not in general
+    # QGIS 4 passes over it; builds of QGIS 3 with Qt 6 refuse a plugin that lacks it.
+    assert general["supportsQt6"] == "True"
     assert (REPOSITORY / general["icon"]).is_file()
+
+
+def old_style_enums(file):
+    """Where a file names an enumeration's value without the enumeration, as PyQt 6 has none: Qt.Checked."""
+    from importlib import import_module
+
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    classes = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("qgis."):
+            module = import_module(node.module)
+            classes |= {name.asname or name.name: getattr(module, name.name) for name in node.names}
+    return [
+        f"{file.name}:{node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and isinstance(getattr(classes.get(node.value.id), node.attr, None), int)
+    ]
+
+
+def test_every_enumeration_is_named_in_full(qgis_app, tmp_path):
+    (tmp_path / "old.py").write_text(
+        "from qgis.PyQt.QtCore import Qt\na = Qt.Checked\nb = Qt.CheckState.Checked\n"
+    )
+    assert old_style_enums(tmp_path / "old.py") == ["old.py:2: Qt.Checked"]
+    files = [REPOSITORY / "plugin.py", *(REPOSITORY / "ui").rglob("*.py")]
+    assert [found for file in files for found in old_style_enums(file)] == []
+
+
+def test_the_environment_is_recommended_where_an_upgrade_leaves_it(qgis_app):
+    """QGIS replaces the plugin's folder when it installs a newer one."""
+    metadata = configparser.ConfigParser()
+    metadata.read(REPOSITORY / "metadata.txt", encoding="utf-8")
+    about = metadata["general"]["about"]
+    assert ".venv" not in about
+    assert "the folder that the plugin's panel names while it finds none" in about
