@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 PARAMETERS = {
     "detect": "RASTER EXAMPLE ROLE EXTENT EXAMPLE_RASTER TARGET STRATEGY MODEL CHECKPOINT RESOLUTION RUNS "
     "SEED MIN_SCORE ENCODE REGULARIZE RECTANGLES OUTPUT MASK",
@@ -32,6 +36,15 @@ class TestDescription:
         assert algorithm.displayName() and algorithm.shortDescription() and algorithm.group()
         assert len(algorithm.tags()) > 4
         assert not algorithm.icon().isNull()
+
+    def test_the_help_says_what_the_score_is(self, registry):
+        page = registry.algorithmById("exemplar:detect").shortHelpString()
+        assert "the mean of the runs' vote inside" in page
+        assert "<b>similarity</b>, further figures, beside the score" in page
+        # What negative polygons raise the least score to at most; the engine's code can't be imported here.
+        pipeline = (REPOSITORY / "core" / "pipeline.py").read_text(encoding="utf-8")
+        strictest = re.search(r"^STRICTEST = ([0-9.]+)", pipeline, re.MULTILINE)[1]
+        assert f"what is no surer than it is left out, up to a score of {strictest}" in page
 
     def test_the_provider_starts_no_engine(self, registry, pids):
         provider = registry.providerById("exemplar")
