@@ -7,6 +7,7 @@ weights is not timed; it is in the peak memory, as it is on a user's computer.
 from __future__ import annotations
 
 import json
+import math
 import resource
 import sys
 import tempfile
@@ -156,31 +157,40 @@ def arithmetic(clock: Clock, *, layout: str, runs: int) -> dict:
     import torch
     from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+    from core.products import linear
     from core.sam import Segmenter, build_vit
 
     canvas, _ = _canvas(layout)
     prompts = _prompts(canvas, runs)
     segmenter = Segmenter(_random(partial(build_vit, "vit_b")), "vit_b")
     operations = {}
-    # torch counts the attention of graphics cards only
-    attention = {
+    # torch counts the attention of graphics cards only, and none of its private operators
+    uncounted = {
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(
             q, k, v
-        )
+        ),
+        torch.ops.mkldnn._linear_pointwise: _multiplications,
     }
-    with FlopCounterMode(display=False, custom_mapping=attention) as counter:
+    with FlopCounterMode(display=False, custom_mapping=uncounted) as counter:
         embedding = segmenter.encode(canvas.image)
         operations["encode"] = counter.get_total_flops()
         segmenter.decode(embedding, prompts.points_canvas, prompts.labels)
         operations["decode"] = counter.get_total_flops() - operations["encode"]
-    left, right = torch.rand(512, 768), torch.rand(768, 3072)  # as in the encoder, in the processor's cache
-    left @ right
+    rows, matrix = torch.rand(512, 768), torch.rand(3072, 768)  # as in the encoder, in the processor's cache
     each = 2 * 512 * 768 * 3072
-    for name, wanted in operations.items():
-        with clock.timed(name):
-            for _ in range(round(wanted / each)):
-                left @ right
+    with torch.inference_mode():
+        linear(rows, matrix)  # prepares for the shape
+        for name, wanted in operations.items():
+            with clock.timed(name):
+                for _ in range(round(wanted / each)):
+                    linear(rows, matrix)
     return {"operations": operations}
+
+
+def _multiplications(x: list[int], second: list[int], third: list[int] | None = None, *_, **__) -> int:
+    """Twice the multiplications of oneDNN's product, by shapes; a total to be added comes second."""
+    weight = third if third is not None and len(third) == 2 else second
+    return 2 * math.prod(x) * weight[0]
 
 
 def _saved(logits: list[np.ndarray] | np.ndarray, path: str | None) -> dict:
