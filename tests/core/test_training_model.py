@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("cv2")
 torch = pytest.importorskip("torch")
 
+from safetensors.torch import save_file
+
 from core.canvas import STEP
 from training import train as training
 from training.cache import HELD_OUT_SEED, fill_cache
@@ -247,3 +249,27 @@ def test_the_shipped_model_loads_and_is_small():
 
     assert MODEL_FILE.stat().st_size <= 12 * 2**20
     Segmenter.load("embedded", device="cpu")
+
+
+def test_a_blend_is_the_mean_and_loads(tmp_path):
+    from training.blend import blend
+    from training.export import export
+    from training.quality import trainee_of
+
+    for seed in (1, 2):
+        State(seed).save(tmp_path / f"{seed}.pt")
+        export(tmp_path / f"{seed}.pt", tmp_path / f"{seed}.safetensors")
+    blend([tmp_path / "1.safetensors", tmp_path / "2.safetensors"], tmp_path / "mean.safetensors")
+    one, two, mean = (
+        trainee_of(tmp_path / f"{name}.safetensors").state_dict() for name in ("1", "2", "mean")
+    )
+    for name, value in mean.items():
+        if value.dtype.is_floating_point:
+            expected = (one[name] + two[name]) / 2
+            assert torch.allclose(value, expected, atol=1e-3 * (1 + expected.abs().max())), name
+    blend([tmp_path / "1.safetensors"], tmp_path / "same.safetensors")
+    other = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(3)}, other)
+    with pytest.raises(ValueError, match="different kinds"):
+        blend([tmp_path / "1.safetensors", other], tmp_path / "none.safetensors")
+    assert not (tmp_path / "none.safetensors").exists()
