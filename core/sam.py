@@ -336,7 +336,9 @@ class Segmenter:
         if self._quality_head is None or any(answer is None for answer in heads):
             return iou_pred
         height, width = (-(-side // LOGIT_STRIDE) for side in embedding.shape_canvas)
-        scene = Scene.of(*(self._tensor(answer) for answer in heads), (height, width))
+        # copies: what comes from the cache is read-only, which torch warns of
+        seen = (torch.tensor(answer, dtype=torch.float32, device=self.device) for answer in heads)
+        scene = Scene.of(*seen, (height, width))
         return self._quality_head(iou_pred.float(), logits[..., :height, :width].float(), scene)
 
     def _drawn(self, read: Read, part: tuple[slice, slice]) -> np.ndarray:

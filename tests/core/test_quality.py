@@ -152,3 +152,13 @@ def test_a_model_file_gets_the_head_and_loads_with_it(embedded_checkpoint, tmp_p
             head.layers[-1].bias.fill_(bias)
         training.add_head(path, head)
         assert Segmenter.load("embedded", str(path))._quality_head.layers[-1].bias.item() == bias
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_comes_read_only_from_the_cache_is_judged_without_a_warning(networks, asked):
+    _, judging, _ = networks
+    answers = {name: getattr(asked[0], name).copy() for name in ("classes", "borders", "reach")}
+    for array in answers.values():
+        array.setflags(write=False)
+    stored = judging.embedding_of(asked[0].features.numpy(), asked[0].shape_canvas, **answers)
+    assert np.array_equal(judging.decode(stored, *asked[1:]).iou_pred, judging.decode(*asked).iou_pred)
