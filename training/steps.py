@@ -56,21 +56,11 @@ class Data:
 
     @classmethod
     def open(
-        cls,
-        scenes: Path,
-        real: Path | None,
-        pseudo: list[Plate] | None = None,
-        real_factor: float = 1.0,
-        all_real: bool = False,
+        cls, scenes: Path, real: Path | None, pseudo: list[Plate] | None = None, real_factor: float = 1.0
     ) -> Data:
-        """Synthetic scenes of a cache and, where there is one, the real data's training part.
-
-        ``all_real`` takes in what is held out of it, which then measures nothing any more.
-        """
+        """Synthetic scenes of a cache and, where there is one, the real data's training part."""
         there = real is not None and real.exists()
-        footprints = load_footprints(real) if there else []
-        if not all_real:
-            footprints = [split_plate(plate)[0] for plate in footprints]
+        footprints = [split_plate(plate)[0] for plate in load_footprints(real)] if there else []
         boxes = load_boxes(real / "estonia") if there else []
         styles = styles_of(footprints + boxes)
         plates = ScenePlates(scenes, 0, HELD_OUT_SEED)
