@@ -191,7 +191,7 @@ def _search(
     ones, until it is whole or too large to be a detection. So two overlapping
     extents give the same polygons where both look.
     """
-    largest = job.target.area_ratio[1] * max(job.example.areas_m2) / job.resolution**2
+    largest = _sizes_m2(job)[1] / job.resolution**2
     done: set[tuple[int, int]] = set()
     wanted = _cells_on(grid, [extent_work], done)
     pieces: list[vectorize.Piece] = []
@@ -288,9 +288,7 @@ def _detections(job: _Job, objects: list[vectorize.Piece], extent: shapely.Polyg
         largest_hole_work=job.target.largest_hole * example_work,
         redraw=_redraw(job),
     )
-    smallest = job.target.area_ratio[0] * min(example.areas_m2)
-    largest = job.target.area_ratio[1] * max(example.areas_m2)
-    right_size = table["area_m2"].between(smallest, largest)
+    right_size = table["area_m2"].between(*_sizes_m2(job))
     table = table[right_size & table.intersects(extent)].reset_index(drop=True)
     table["id"] = np.arange(1, len(table) + 1)
     table["target"] = job.target.name
@@ -298,6 +296,12 @@ def _detections(job: _Job, objects: list[vectorize.Piece], extent: shapely.Polyg
     table["model"] = job.setting.segmenter.name
     table["created"] = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return table[[*vectorize.COLUMNS, "geometry"]]
+
+
+def _sizes_m2(job: _Job) -> tuple[float, float]:
+    """The least and the largest area of a detection: every example that was drawn must fit."""
+    least, most = job.target.area_ratio
+    return least * min(job.example.areas_m2), most * max(job.example.areas_m2)
 
 
 def _redraw(job: _Job) -> vectorize.Redraw | None:

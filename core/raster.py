@@ -197,7 +197,7 @@ class Raster:
         values = self._dataset.read(
             self.bands, window=window, out_shape=(len(self.bands), *shape), resampling=resampling
         ).transpose(1, 2, 0)
-        known = np.isfinite(values).all(axis=2)
+        known = np.isfinite(values).all(axis=2) if values.dtype.kind == "f" else np.ones(shape, bool)
         stretch = stretch or self.stretch
         if stretch is not None:
             values = stretch.apply(values)

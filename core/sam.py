@@ -282,6 +282,7 @@ class Segmenter:
         CancelledError
         """
         side, part = self._prepared(embedding), _cells(part_canvas)
+        scene = None if part_canvas else self._scene(embedding)
         seen_part = _cells(keep.seen_canvas) if keep and keep.judge else None
         logits, iou_pred, best = [], [], BestMasks(keep) if keep else None
         for start in range(0, len(points_canvas), self._batch):
@@ -299,16 +300,15 @@ class Segmenter:
             )
             if best is None:
                 drawn = self._decoder.draw(read.cells, read.kernels, part)
-                estimate = read.iou_pred if part_canvas else self._judged(read.iou_pred, drawn, embedding)
                 logits.append(_array(drawn))
-                iou_pred.append(_array(estimate))
+                iou_pred.append(_array(self._judged(read.iou_pred, drawn, scene)))
             else:
                 best.add(start, read, self._drawn(read, seen_part) if seen_part else None)
         if best is not None:
             kept = self._draw_best(best, part, seen_part, cancelled)
-            if part_canvas or not len(kept.logits):
+            if scene is None or not len(kept.logits):
                 return kept
-            judged = self._judged(self._tensor(kept.iou_pred), self._tensor(kept.logits), embedding)
+            judged = self._judged(self._tensor(kept.iou_pred), self._tensor(kept.logits), scene)
             return dataclasses.replace(kept, iou_pred=_array(judged))
         return Decoded(np.concatenate(logits), np.concatenate(iou_pred))
 
@@ -330,15 +330,21 @@ class Segmenter:
             self._side = self._decoder.prepare(embedding.features)
         return self._side
 
-    def _judged(self, iou_pred: torch.Tensor, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
-        """Predicted IoU (R, K) of masks that are drawn whole; of the square, the image's part counts."""
+    def _scene(self, embedding: Embedding) -> Scene | None:
+        """What masks that are drawn whole are judged by; None where there is nobody to judge them."""
         heads = embedding.classes, embedding.borders, embedding.reach
         if self._quality_head is None or any(answer is None for answer in heads):
-            return iou_pred
+            return None
         height, width = (-(-side // LOGIT_STRIDE) for side in embedding.shape_canvas)
         # copies: what comes from the cache is read-only, which torch warns of
         seen = (torch.tensor(answer, dtype=torch.float32, device=self.device) for answer in heads)
-        scene = Scene.of(*seen, (height, width))
+        return Scene.of(*seen, (height, width))
+
+    def _judged(self, iou_pred: torch.Tensor, logits: torch.Tensor, scene: Scene | None) -> torch.Tensor:
+        """Predicted IoU (R, K) of masks; of the square, the image's part counts."""
+        if scene is None:
+            return iou_pred
+        height, width = scene.objects.shape
         return self._quality_head(iou_pred.float(), logits[..., :height, :width].float(), scene)
 
     def _drawn(self, read: Read, part: tuple[slice, slice]) -> np.ndarray:

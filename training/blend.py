@@ -16,18 +16,15 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from core.quality import PREFIX
 from training.export import MODEL_FILE, to_half
+from training.quality import network_weights
 
 
 def blend(paths: Sequence[Path], output: Path = MODEL_FILE) -> None:
     """Write the mean of all weights; ``ValueError`` where the files are not of one network."""
-    states = [
-        {name: value for name, value in load_file(path).items() if not name.startswith(PREFIX)}
-        for path in paths
-    ]
+    states = [network_weights(path) for path in paths]
     shapes = [{name: value.shape for name, value in state.items()} for state in states]
     if any(other != shapes[0] for other in shapes[1:]):
         raise ValueError("The files hold networks of different kinds.")

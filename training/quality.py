@@ -51,13 +51,16 @@ class Sample:
     view: Tensor
 
 
+def network_weights(path: Path) -> dict[str, Tensor]:
+    """A model file's weights without the quality head's, which belong to that one network."""
+    return {name: value for name, value in load_file(path).items() if not name.startswith(PREFIX)}
+
+
 def trainee_of(path: Path) -> Trainee:
     """The network of an exported model, as training has it."""
     names = {SEMANTIC_HEAD: "head.", BOX_HEAD: "box_head."}
     state = {}
-    for name, value in load_file(path).items():
-        if name.startswith(PREFIX):
-            continue
+    for name, value in network_weights(path).items():
         prefix = next((prefix for prefix in names if name.startswith(prefix)), None)
         own = f"sam.{name}" if prefix is None else names[prefix] + name.removeprefix(prefix)
         state[own] = value.float() if value.dtype.is_floating_point else value
@@ -126,7 +129,7 @@ def add_head(path: Path, head: QualityHead) -> None:
     """Write the head into a model file, in the place of one that is there."""
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
-    state = {name: value for name, value in load_file(path).items() if not name.startswith(PREFIX)}
+    state = network_weights(path)
     state |= to_half({f"{PREFIX}{name}": value for name, value in head.state_dict().items()})
     part = path.with_suffix(".part")
     save_file(state, part, metadata=metadata)

@@ -17,7 +17,7 @@ from training.plates import Plate
 FEATHER_PX = 3  # footprints are not exact: the new colour fades out over the outline
 LARGEST_GAIN = 2.0  # of the texture's contrast
 PATCHES = 6  # the most patches of ground per plate, beside one to every eight objects
-CAMOUFLAGED = 0.25  # of them: the colour of the ground around, so that shape and texture have to tell
+CAMOUFLAGED = 0.25  # of the repainted objects: in the ground's colour, so that shape and texture have to tell
 IN_PARTS = 0.15  # of the repainted objects: a part of them once more, as a roof has of other tin
 LEAST_PX = 8  # a patch's shorter side
 MOST_PX = 1 << 20  # larger objects, as halls, are left as they are: it would cost more than it teaches
