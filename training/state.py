@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.embedded import BOX_HEAD, SEMANTIC_HEAD
 from training.network import Trainee
 
 EMA_DECAY = 0.998  # an average over some 500 steps
@@ -96,8 +97,15 @@ class State:
 
 
 def of_sam(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A SAM's state dict as part of a ``Trainee``'s."""
-    return {f"sam.{name}": value for name, value in state.items()}
+    """A SAM's state dict, with or without the heads of a model file, as part of a ``Trainee``'s."""
+    return {_own_name(name): value for name, value in state.items()}
+
+
+def _own_name(name: str) -> str:
+    for prefix, own in ((SEMANTIC_HEAD, "head."), (BOX_HEAD, "box_head.")):
+        if name.startswith(prefix):
+            return own + name.removeprefix(prefix)
+    return f"sam.{name}"
 
 
 def make_optimizer(model: Trainee) -> torch.optim.AdamW:

@@ -56,11 +56,18 @@ class Data:
 
     @classmethod
     def open(
-        cls, scenes: Path, real: Path | None, pseudo: list[Plate] | None = None, real_factor: float = 1.0
+        cls,
+        scenes: Path,
+        real: Path | None,
+        pseudo: list[Plate] | None = None,
+        real_factor: float = 1.0,
+        whole: bool = False,
     ) -> Data:
-        """Synthetic scenes of a cache and, where there is one, the real data's training part."""
+        """Synthetic scenes of a cache, and the training part of real data that is there, or all of it."""
         there = real is not None and real.exists()
-        footprints = [split_plate(plate)[0] for plate in load_footprints(real)] if there else []
+        footprints = load_footprints(real) if there else []
+        if not whole:
+            footprints = [split_plate(plate)[0] for plate in footprints]
         boxes = load_boxes(real / "estonia") if there else []
         styles = styles_of(footprints + boxes)
         plates = ScenePlates(scenes, 0, HELD_OUT_SEED)

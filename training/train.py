@@ -139,7 +139,7 @@ def train(arguments: argparse.Namespace) -> State:
     checkpoint = arguments.run / "last.pt"
     state = State.load(checkpoint, arguments.half) if checkpoint.exists() else begin(arguments)
     pseudo = [] if arguments.pseudo is None else load_pseudo(arguments.pseudo, arguments.real)
-    data = Data.open(arguments.scenes, arguments.real, pseudo, arguments.real_factor)
+    data = Data.open(arguments.scenes, arguments.real, pseudo, arguments.real_factor, arguments.whole)
     held_out = validation_set(arguments.scenes, arguments.real)
     replicas = Replicas(state.model, arguments.replicas)
     log, semantic_s = Log(), arguments.semantic_minutes * 60
@@ -184,6 +184,11 @@ def parser() -> argparse.ArgumentParser:
         "--pseudo", type=Path, help="folder with pseudo-masks for the tiles that have boxes only"
     )
     options.add_argument("--real-factor", type=float, default=1, help="real pictures: rarer below 1")
+    options.add_argument(
+        "--whole",
+        action="store_true",
+        help="learn from the held-out fifths of real pictures, too, when nothing is left to choose by them",
+    )
     options.add_argument("--backbone", type=Path, help="EfficientNet-Lite0 as published (see sources.md)")
     options.add_argument("--start", type=Path, help="model file or checkpoint to begin with, where it fits")
     options.add_argument("--minutes", type=float, default=100)

@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
+import shapely
 
 pytest.importorskip("cv2")
 torch = pytest.importorskip("torch")
 import timm
 
 from training.backbone import NAME, PREFIX, backbone_weights
+from training.export import export
 from training.network import Trainee
 from training.plates import Plate
 from training.repaint import FEATHER_PX, repaint
 from training.state import State, of_sam
-from training.steps import NAMES
+from training.steps import NAMES, Data
 from training.styles import restyle, style_of, styles_of
 from training.train import begin, parser
 from training.views import turned_hues
@@ -163,3 +167,35 @@ def test_turned_hues_leave_greys_and_brightness_as_they_are():
     reds = np.array([matrix @ (180, 90, 60) for matrix in matrices])
     assert {0, 1} <= set(reds.argmax(axis=1))  # some so far that red becomes green
     assert np.ptp(reds, axis=1).min() < 60 < 150 < np.ptp(reds, axis=1).max()  # paler and stronger
+
+
+def test_a_model_file_begins_with_its_heads(tmp_path):
+    earlier = State(1)
+    earlier.save(tmp_path / "last.pt")
+    export(tmp_path / "last.pt", tmp_path / "model.safetensors")
+    state = begin(parser().parse_args(["--start", str(tmp_path / "model.safetensors")]))
+    own, other = state.model.state_dict(), State(0).model.state_dict()
+    for name in ("head.layers.0.weight", "box_head.layers.0.depthwise.weight"):
+        assert torch.equal(own[name], earlier.ema[name].half().float())  # as the file has them
+        assert not torch.equal(own[name], other[name])
+
+
+def test_a_fifth_of_real_pictures_is_held_out_unless_all_is_asked_for(tmp_path):
+    (tmp_path / "estonia").mkdir()
+    profile = {
+        "driver": "GTiff",
+        "width": 100,
+        "height": 40,
+        "count": 3,
+        "dtype": "uint8",
+        "crs": "EPSG:32636",
+    }
+    transform = rasterio.transform.from_origin(500000, 100000, 0.1, 0.1)
+    with rasterio.open(tmp_path / "place.tif", "w", transform=transform, **profile) as raster:
+        raster.write(np.full((3, 40, 100), 90, np.uint8))
+    roof = gpd.GeoDataFrame(geometry=[shapely.box(500001, 99997, 500003, 99999)], crs="EPSG:32636")
+    roof.to_file(tmp_path / "place_truth.gpkg")
+    widths = [
+        Data.open(tmp_path, tmp_path, whole=whole).footprints[0].image.shape[1] for whole in (False, True)
+    ]
+    assert widths == [80, 100]
