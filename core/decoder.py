@@ -30,7 +30,7 @@ from .embedded import MappedPromptEncoder
 from .products import linear, plus_times, times
 from .prompt_map import PromptMap
 
-CELLS_TOGETHER = 2048  # of one prompt set, handled at once: what they need stays in a processor's cache
+TOGETHER = 2048 * 256  # channels of one prompt set's cells handled at once: they stay in a processor's cache
 
 Part = tuple[slice, slice]  # rows and columns, or prompt sets and cells
 
@@ -153,7 +153,7 @@ class Decoder:
         chosen = chosen.reshape(batch, rows * columns, channels)
         logits = torch.cat(
             [
-                torch.cat([self._enlarged(some) @ kernel.t() for some in one.split(CELLS_TOGETHER)])
+                torch.cat([self._enlarged(some) @ kernel.t() for some in one.split(TOGETHER // channels)])
                 for one, kernel in zip(chosen, kernels, strict=True)
             ]
         )  # rows of cells, each with 2 x 2 quarters of 2 x 2 pixels
@@ -285,7 +285,7 @@ def _add_changes(
         return
     folded = _fold(x, projection.weight, attention).unflatten(1, (attention.num_heads, -1))
     for number, (own, change) in enumerate(zip(folded, changes, strict=True)):
-        likeness[:, number, :, change.index] += own @ change.by.t()
+        likeness[:, number].index_add_(-1, change.index, own @ change.by.t())
 
 
 def _to_cells(attention: Attention, asked: Tensor, cells: Tensor, position: Tensor) -> Tensor:
@@ -313,13 +313,14 @@ def _product_with_placed(folded: Tensor, cells: Tensor, position: Tensor) -> Ten
 
 def _parts(cells: Tensor) -> list[Part]:
     """Prompt sets and cells of (B, N, C) in parts for a processor's cache; whole on a graphics card."""
-    batch, count = cells.shape[:2]
+    batch, count, channels = cells.shape
     if cells.device.type != "cpu":
         return [(slice(None), slice(None))]
+    together = TOGETHER // channels
     return [
-        (slice(one, one + 1), slice(start, start + CELLS_TOGETHER))
+        (slice(one, one + 1), slice(start, start + together))
         for one in range(batch)
-        for start in range(0, count, CELLS_TOGETHER)
+        for start in range(0, count, together)
     ]
 
 

@@ -14,6 +14,7 @@ from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .convolutions import convolve
 from .heads import build_heads
 from .quality import PREFIX as QUALITY_HEAD
 from .quality import QualityHead
@@ -41,7 +42,8 @@ class ContextBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Conv2d(width, 3 * width, 1), nn.GELU(), nn.Conv2d(3 * width, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.mlp(self.norm(self.depthwise(x)))
+        widen, _, narrow = self.mlp
+        return convolve(convolve(self.norm(self.depthwise(x)), widen, "gelu"), narrow, added=x)
 
 
 class WideContext(nn.Module):
@@ -97,9 +99,12 @@ class ConvEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed images of shape (B, 3, H, W), H and W multiples of 16, to (B, width, H/16, W/16)."""
-        f4, f8, f16, f32 = self._maps(x)
-        fused = self.from_4(f4) + self.from_8(f8) + self.from_16(f16)
-        fused = fused + F.interpolate(self.from_32(f32), size=fused.shape[-2:], mode="nearest")
+        maps = self._maps(x)
+        # What the scales add nearly cancels out: rounded to half precision, much of the sum is noise
+        with torch.autocast(x.device.type, enabled=False):
+            f4, f8, f16, f32 = (scale.float() for scale in maps)
+            fused = self.from_4(f4) + self.from_8(f8) + self.from_16(f16)
+            fused = fused + F.interpolate(self.from_32(f32), size=fused.shape[-2:], mode="nearest")
         return self.neck(self.context(self.wide(fused)))
 
     def _maps(self, x: Tensor) -> list[Tensor]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .convolutions import join_passes
 from .products import quicken
 
 
 def settle(sam: nn.Module) -> None:
     """Make a network with its final weights as quick as it can be, in place; it can't learn any more."""
     fold_norms(sam.image_encoder)
+    join_passes(sam.image_encoder)
     quicken(sam)
     sam.requires_grad_(False)
 

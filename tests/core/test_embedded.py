@@ -60,3 +60,21 @@ def test_the_encoder_can_still_be_trained():
     encoder = ConvEncoder().train()
     encoder(torch.randn(1, 3, 64, 64)).square().sum().backward()
     assert all(parameter.grad is not None for parameter in encoder.backbone.conv_stem.parameters())
+
+
+def test_what_the_scales_add_is_not_rounded_in_half_precision():
+    """Large answers of two scales that cancel out: in bfloat16 their difference would be noise."""
+    torch.manual_seed(0)
+    encoder = ConvEncoder().eval()
+    image, seen = torch.randn(1, 3, 128, 128), []
+    with torch.no_grad():
+        encoder.from_4.bias += 1000
+        encoder.from_8.bias -= 1000
+        encoder.wide.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        encoder(image)
+        with torch.autocast("cpu", torch.bfloat16):
+            encoder(image)
+    single, half = seen
+    assert half.dtype == torch.float32
+    assert single.std() > 0.01
+    assert (half - single).norm() < 0.1 * (single - single.mean()).norm()
