@@ -37,9 +37,9 @@ class Trainee(nn.Module):
     Parameters
     ----------
     half : bool
-        Multiply in bfloat16 (weights, losses and gradients of weights stay
-        float32): half as fast again on processors with AVX-512 BF16, slower
-        on others.
+        Multiply in bfloat16 (weights, losses, gradients of weights and the sum of
+        the encoder's scales stay float32): half as fast again on processors with
+        AVX-512 BF16, slower on others.
     """
 
     def __init__(self, half: bool = False) -> None:
@@ -49,12 +49,12 @@ class Trainee(nn.Module):
         # depthwise convolutions are a quarter faster this way on a processor
         self.sam.image_encoder.to(memory_format=torch.channels_last)
         self.head = SemanticHead()
-        self.box_head = BoxHead()
+        self.box_head = BoxHead().to(memory_format=torch.channels_last)
         for module in self.stem():
             module.requires_grad_(False)
         if half:
             for module in self.sam.image_encoder.modules():
-                if isinstance(module, nn.Conv2d) and module.groups > 1 and module.kernel_size[0] == 5:
+                if isinstance(module, nn.Conv2d) and module.groups > 1 and module.kernel_size[0] > 3:
                     _keep_single(module)
 
     def stem(self) -> list[nn.Module]:
@@ -141,7 +141,7 @@ class Trainee(nn.Module):
 
 
 def _keep_single(convolution: nn.Conv2d) -> None:
-    """Let a layer multiply in float32 all the same: depthwise gradients of 5 x 5 are far slower in half."""
+    """Let a layer multiply in float32 all the same: wide depthwise gradients are far slower in half."""
     forward = convolution.forward
 
     def single(x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Masks for tiles whose objects are known as boxes only, with the help of the model in training.
 
-``python -m training.pseudo CHECKPOINT`` clicks at the middle of every box. A
+``python -m training.pseudo MODEL`` (a checkpoint or a model file) clicks at the middle of every box. A
 building's mask is kept where its own bounding box agrees with the box, which
 the model has not seen. A vehicle is a rectangle of known proportions, so its
 box leaves two outlines only, mirror images; the model's answer decides between
@@ -24,7 +24,7 @@ from training.network import Prompts, Trainee
 from training.plates import REAL_DATA, Plate, pixel_box, read_picture
 from training.scenes import BUILDING, VEHICLE
 from training.scenes.paint import rectangle
-from training.state import State
+from training.state import State, weights_of
 
 FOLDER = cache.FOLDER.parent / "pseudo"
 WINDOW = 320  # canvas pixels around a box
@@ -169,14 +169,14 @@ def load_pseudo(folder: Path, real: Path) -> list[Plate]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("model", type=Path, help="checkpoint or model file")
     parser.add_argument("--real", type=Path, default=REAL_DATA)
     parser.add_argument("--output", type=Path, default=FOLDER)
     parser.add_argument("--only", nargs="*", help="names of tiles")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    model = State.load(arguments.checkpoint).averaged()
+    model = State(starts=[weights_of(arguments.model)]).averaged()
     arguments.output.mkdir(parents=True, exist_ok=True)
     for path in sorted((arguments.real / "estonia").glob("*.tif")):
         if arguments.only and path.stem not in arguments.only:

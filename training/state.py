@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from core.embedded import BOX_HEAD, SEMANTIC_HEAD
@@ -94,6 +95,13 @@ class State:
         state.step, state.elapsed_s = stored["step"], stored["elapsed_s"]
         state.rng.bit_generator.state = stored["rng"]
         return state
+
+
+def weights_of(path: Path) -> dict[str, Tensor]:
+    """The averaged weights of a checkpoint, or those of a model file, by a ``Trainee``'s names."""
+    if path.suffix == ".pt":
+        return torch.load(path, map_location="cpu", weights_only=True)["ema"]
+    return of_sam({name: value.float() for name, value in load_file(path).items()})
 
 
 def of_sam(state: dict[str, Tensor]) -> dict[str, Tensor]:

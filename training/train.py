@@ -21,7 +21,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from training import cache
 from training.backbone import backbone_weights
@@ -29,7 +28,7 @@ from training.network import Trainee
 from training.plates import REAL_DATA
 from training.pseudo import load_pseudo
 from training.replicas import Replicas, Step
-from training.state import State, of_sam
+from training.state import State, of_sam, weights_of
 from training.steps import Data, Outcome, canvas_step, crop_step, semantic_step, view_step
 from training.validate import report, validation_set
 
@@ -126,11 +125,8 @@ def begin(arguments: argparse.Namespace) -> State:
     starts = []
     if arguments.backbone:
         starts.append(of_sam(backbone_weights(arguments.backbone)))
-    if arguments.start and arguments.start.suffix == ".pt":
-        stored = torch.load(arguments.start, map_location="cpu", weights_only=True)
-        starts.append(stored["ema"])
-    elif arguments.start:
-        starts.append(of_sam({name: value.float() for name, value in load_file(arguments.start).items()}))
+    if arguments.start:
+        starts.append(weights_of(arguments.start))
     return State(arguments.seed, starts, arguments.half)
 
 
