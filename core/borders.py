@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from . import boxes
+from . import joining
 from .parting import spread
 
 BORDER = 0.3  # probability from which on a pixel is no core
@@ -46,8 +46,8 @@ def part(
     example_px : float
         The example's area in canvas pixels.
     reach : ndarray, shape (4, h / 8, w / 8), optional
-        How far the object there reaches; with it cores that see the same box
-        are joined (:func:`core.boxes.join`).
+        How far the object there reaches; with it pieces that are one object after
+        all are joined (:mod:`core.joining`).
 
     Returns
     -------
@@ -57,7 +57,10 @@ def part(
     """
     patches, _ = ndimage.label(found)
     cores = _cores(found, border, example_px)
-    return spread(patches, cores if reach is None else boxes.join(cores, patches, reach))
+    pieces = spread(patches, cores)
+    if reach is None:
+        return pieces
+    return joining.join(pieces, cores, patches, border, reach, example_px=example_px)
 
 
 def _cores(found: np.ndarray, border: np.ndarray, example_px: float) -> np.ndarray:

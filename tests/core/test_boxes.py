@@ -1,9 +1,9 @@
-"""Boxes that the network sees at every place: reading them, turning them, joining by them."""
+"""Boxes that the network sees at every place: reading them, turning them."""
 
 import numpy as np
 import pytest
 
-from core.boxes import PLACE, boxes_at, boxes_of, join, turned
+from core.boxes import PLACE, boxes_at, boxes_of, turned
 
 HEIGHT, WIDTH = 160, 320
 ROOFS = ((8, 16, 104, 120), (104, 16, 168, 120), (168, 16, 296, 96))  # touching; x0, y0, x1, y1
@@ -58,36 +58,3 @@ def test_what_is_seen_in_a_mirrored_tile_is_turned_back(reach, mirroring):
     if rows.step == -1:
         seen = seen[[0, 3, 2, 1]]
     assert np.array_equal(turned(seen, mirroring), reach)
-
-
-def test_cores_on_one_object_are_joined_and_others_not(truth, reach):
-    cores = np.zeros_like(truth)
-    cores[20:60, 16:96] = 1
-    cores[70:110, 16:96] = 2  # the first roof again
-    cores[24:112, 112:160] = 3
-    cores[24:88, 176:220] = 4
-    cores[24:88, 230:290] = 5  # the third again
-    joined = join(cores, (truth > 0).astype(int), reach)
-    assert np.array_equal(joined > 0, cores > 0)
-    groups = [set(np.unique(cores[joined == number])) for number in np.unique(joined[joined > 0])]
-    assert sorted(groups, key=min) == [{1, 2}, {3}, {4, 5}]
-
-
-def test_boxes_that_differ_a_little_are_the_same(truth, reach):
-    cores = np.where(np.arange(WIDTH) < 48, truth, 2 * (truth == 1))
-    noise = np.random.default_rng(1).normal(1, 0.1, reach.shape).clip(0.7, 1.3)
-    assert len(np.unique(join(cores, (truth > 0).astype(int), reach * noise))) == 2
-
-
-def test_cores_of_two_patches_stay_apart(truth, reach):
-    cores, patches = truth.copy(), truth.copy()
-    cores[truth == 1] = np.broadcast_to(np.where(np.arange(WIDTH) < 48, 1, 9), truth.shape)[truth == 1]
-    patches[cores == 9] = 9
-    assert set(np.unique(join(cores, patches, reach))) == {0, 1, 2, 3, 9}
-
-
-def test_a_core_without_a_place_and_no_core_at_all(truth, reach):
-    cores = np.zeros_like(truth)
-    assert not join(cores, truth, reach).any()
-    cores[33:35, 17:19] = 7  # between places
-    assert np.array_equal(join(cores, truth, reach), cores)

@@ -1,0 +1,162 @@
+"""Fit how ``core.joining`` weighs its signs, on pairs of pieces whose truth is known.
+
+``python -m training.joining`` prints the weights. Borders err most where the network has
+never been, so both real places are shown to the model of synthetic scenes alone, and
+scenes of seeds that no step draws to the model that ships. ``detect`` runs on examples
+drawn by the seed; each pair of touching pieces is one object where the same object of the
+truth covers most of both. Every place counts alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from affine import Affine
+from rasterio.features import rasterize
+from scipy.optimize import minimize
+from shapely.affinity import affine_transform
+
+from benchmarks.cases import Case, draw_cases, read_place
+from core import joining, vectorize
+from core.pipeline import detect
+from core.protocol import DetectRequest
+from core.raster import Raster
+from core.sam import Segmenter
+from training.export import MODEL_FILE
+from training.plates import REAL_DATA
+from training.unseen_scenes import FOLDER, write_scene
+
+SYNTHETIC_MODEL = Path(__file__).resolve().parent / "models" / "synthetic.safetensors"
+REAL_PLACES = {"kampala": 5, "banepa": 2}  # how many examples
+FIRST_SEED, SCENES = 930_000, 5
+LARGEST_WEIGHT, LEAST_WEIGHT = 0.5, 0.02  # of a pair, by its smaller piece's area in examples
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Signs (P, 3), whether they are one object (P,), and how much each counts (P,), 1 together."""
+
+    signs: np.ndarray
+    same: np.ndarray
+    weights: np.ndarray
+
+
+def judged(
+    pieces: np.ndarray, truth: np.ndarray, pairs: np.ndarray, example_px: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which pairs (P, 2) are one object by the truth's numbers, and what each counts, 0 on mere ground."""
+    shape = int(pieces.max()) + 1, int(truth.max()) + 1
+    shared = np.zeros(shape, int)
+    np.add.at(shared, (pieces, truth), 1)
+    area, owner = shared.sum(axis=1), shared.argmax(axis=1)
+    purity = shared.max(axis=1) / np.maximum(area, 1)
+    one, other = pairs.T
+    same = (owner[one] == owner[other]) & (owner[one] > 0)
+    size = np.minimum(area[one], area[other]) * np.minimum(purity[one], purity[other]) / example_px
+    counts = np.clip(size, 0, LARGEST_WEIGHT) + LEAST_WEIGHT
+    return same, np.where((owner[one] > 0) | (owner[other] > 0), counts, 0.0)
+
+
+def pairs_of(case: Case, segmenter: Segmenter) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Signs, answers and weights of all pairs that a run with one example meets, tile by tile."""
+    seen: list[dict] = []
+    parted: list[dict] = []  # the tile at hand, where its objects are wide enough for borders
+    join, trace = joining.join, vectorize.trace
+
+    def record_pieces(pieces, cores, patches, border, reach, *, example_px):
+        pairs = joining.neighbours(pieces)
+        found = joining.signs(pairs, pieces, cores, patches, border, reach, example_px)
+        parted.append({"pieces": pieces, "pairs": pairs, "signs": found, "example_px": example_px})
+        return join(pieces, cores, patches, border, reach, example_px=example_px)
+
+    def record_place(vote, cell_tile, x_work, y_work):
+        seen.extend(tile | {"place": (x_work, y_work)} for tile in parted)
+        parted.clear()
+        return trace(vote, cell_tile, x_work, y_work)
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(joining, "join", record_pieces),
+        mock.patch.object(vectorize, "trace", record_place),
+    ):
+        request = DetectRequest(
+            raster=case.place.raster_path,
+            example=str(case.example_path),
+            output=str(Path(folder) / "found.gpkg"),
+            target="building",
+        )
+        resolution = detect(request, segmenter=segmenter).resolution
+    with Raster(case.place.raster_path) as raster:
+        work_from_map = (~raster.map_from_work(resolution)).to_shapely()
+    outlines = [affine_transform(outline, work_from_map) for outline in case.place.truth.geometry]
+    numbered = [(outline, number) for number, outline in enumerate(outlines, start=1)]
+    rows = []
+    for tile in seen:
+        truth = rasterize(
+            numbered, tile["pieces"].shape, transform=Affine.translation(*tile["place"]), dtype="int32"
+        )
+        rows.append((tile["signs"], *judged(tile["pieces"], truth, tile["pairs"], tile["example_px"])))
+    return rows
+
+
+def as_pairs(rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Pairs:
+    """All pairs of a place together."""
+    found, same, weights = (np.concatenate(column) for column in zip(*rows, strict=True))
+    return Pairs(found, same, weights / weights.sum())
+
+
+def loss(coefficients: np.ndarray, pairs: Pairs) -> float:
+    """Weighted log loss of weights and constant (4,)."""
+    score = pairs.signs @ coefficients[:-1] + coefficients[-1]
+    return float(pairs.weights @ np.logaddexp(0, np.where(pairs.same, -score, score)))
+
+
+def fit(places: list[Pairs]) -> np.ndarray:
+    """Weights and constant (4,) of the logistic regression on all places."""
+    start = np.zeros(len(joining.WEIGHTS) + 1)
+    return minimize(lambda x: sum(loss(x, place) for place in places), start).x
+
+
+def _cases(raster: Path, truth: Path, count: int, folder: Path) -> list[Case]:
+    place = read_place(str(raster), str(truth), "building")
+    return draw_cases([place], folder, examples=count, seed=3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--real", type=Path, default=REAL_DATA)
+    parser.add_argument("--model", type=Path, default=MODEL_FILE, help="sees the scenes")
+    parser.add_argument("--synthetic-model", type=Path, default=SYNTHETIC_MODEL, help="sees the real places")
+    arguments = parser.parse_args()
+    places: dict[str, Pairs] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        network = Segmenter.load("embedded", str(arguments.synthetic_model), "cpu")
+        for place, count in REAL_PLACES.items():
+            files = arguments.real / f"{place}.tif", arguments.real / f"{place}_truth.gpkg"
+            cases = _cases(*files, count, folder)
+            places[place] = as_pairs([row for case in cases for row in pairs_of(case, network)])
+            print(f"{place}: {len(places[place].same)} pairs", flush=True)
+        network, rows = Segmenter.load("embedded", str(arguments.model), "cpu"), []
+        for seed in range(FIRST_SEED, FIRST_SEED + SCENES):
+            raster = write_scene(FOLDER.parent / "joining_scenes", seed)
+            for case in _cases(raster, raster.with_name(f"{seed}_truth.gpkg"), 1, folder):
+                rows += pairs_of(case, network)
+        places["scenes"] = as_pairs(rows)
+        print(f"scenes: {len(places['scenes'].same)} pairs", flush=True)
+    for name, own in places.items():
+        others = fit([pairs for other, pairs in places.items() if other != name])
+        print(
+            f"{name}: log loss {loss(others, own):.3f} by the others' weights, shares {own.same.mean():.2f}"
+        )
+    *weights, constant = fit(list(places.values()))
+    print(f"WEIGHTS {np.round(weights, 2).tolist()}, CONSTANT {constant:.2f}")
+
+
+if __name__ == "__main__":
+    main()
