@@ -1,6 +1,6 @@
 """Convolutions that no longer learn, each with what follows it in one pass over memory.
 
-In an EfficientNet's block activation, shortcut and the padding of one side only that a
+In the blocks of an EfficientNet or a TinyViT activation, shortcut and the padding of one side only that a
 stride of two wants ("same" padding) are steps of their own: each reads and writes arrays
 that are the network's largest by far, and takes longer than the convolution itself. oneDNN,
 by which torch convolves on a processor, does them within the convolution; torch offers that
@@ -13,12 +13,16 @@ from __future__ import annotations
 import torch
 from timm.layers import Conv2dSame, pad_same
 from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
+from timm.models.tiny_vit import MBConv, PatchEmbed, PatchMerging
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 _CONVOLVE = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
-_MULTIPLY = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-_THERE = None not in (_CONVOLVE, _MULTIPLY) and torch.backends.mkldnn.is_available()
+_THERE = (
+    _CONVOLVE is not None
+    and torch.backends.mkldnn.is_available()
+    and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")  # elsewhere not all of it is there
+)
 
 # What may follow a convolution: as oneDNN's operators want to be told it, and as torch does it.
 _AFTER = {
@@ -66,6 +70,32 @@ class OnePassSeparable(DepthwiseSeparableConv):
         return convolve(deep, self.conv_pw, added=x if self.has_skip else None)
 
 
+class OnePassMBConv(MBConv):
+    """A TinyViT's block of convolutions, its batch norms folded, whose activations are GELU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As ``MBConv.forward``."""
+        wide = convolve(convolve(x, self.conv1.conv, "gelu"), self.conv2.conv, "gelu")
+        return F.gelu(convolve(wide, self.conv3.conv, added=x))
+
+
+class OnePassMerging(PatchMerging):
+    """A TinyViT's step to half the resolution, its batch norms folded, whose activations are GELU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As ``PatchMerging.forward``."""
+        deep = convolve(convolve(x, self.conv1.conv, "gelu"), self.conv2.conv, "gelu")
+        return convolve(deep, self.conv3.conv)
+
+
+class OnePassEmbed(PatchEmbed):
+    """A TinyViT's first convolutions, their batch norms folded, whose activation is GELU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As ``PatchEmbed.forward``."""
+        return convolve(convolve(x, self.conv1.conv, "gelu"), self.conv2.conv)
+
+
 def join_passes(network: nn.Module) -> None:
     """Let a network's blocks take one pass for each convolution, in place, where they can.
 
@@ -77,18 +107,30 @@ def join_passes(network: nn.Module) -> None:
     for module in network.modules():
         if type(module) is Conv2dSame and module.stride == (2, 2) and module.dilation == (1, 1):
             EvenSame.replace(module)
-        elif type(module) is InvertedResidual and _is_plain(module, module.bn1, module.bn2, module.bn3):
-            module.__class__ = OnePassInverted
-        elif type(module) is DepthwiseSeparableConv and _is_plain(module, module.bn1, module.bn2):
-            module.__class__ = OnePassSeparable
+        elif type(module) in _KINDS:
+            joined, activation, activations, nothing = _KINDS[type(module)]
+            parts = dict(module.named_modules())
+            if all(type(parts[name]) is activation for name in activations) and all(
+                type(parts[name]) is nn.Identity for name in nothing
+            ):
+                module.__class__ = joined
 
 
-def _is_plain(block: nn.Module, *after: nn.Module) -> bool:
-    """Whether a block is its convolutions, ReLU6 after all but the last, and perhaps a shortcut."""
-    rest = (after[-1], block.aa, block.se, block.drop_path)
-    return all(type(each) is nn.ReLU6 for each in after[:-1]) and all(
-        type(each) is nn.Identity for each in rest
-    )
+# What a block becomes where it is nothing but its convolutions, these activations of one kind and perhaps
+# a shortcut: where these parts of it are the activations, and those do nothing. A folded norm of timm's
+# EfficientNets leaves its activation in its place.
+_KINDS = {
+    InvertedResidual: (OnePassInverted, nn.ReLU6, ("bn1", "bn2"), ("bn3", "aa", "se", "drop_path")),
+    DepthwiseSeparableConv: (OnePassSeparable, nn.ReLU6, ("bn1",), ("bn2", "aa", "se", "drop_path")),
+    MBConv: (
+        OnePassMBConv,
+        nn.GELU,
+        ("act1", "act2", "act3"),
+        ("conv1.bn", "conv2.bn", "conv3.bn", "drop_path"),
+    ),
+    PatchMerging: (OnePassMerging, nn.GELU, ("act1", "act2"), ("conv1.bn", "conv2.bn", "conv3.bn")),
+    PatchEmbed: (OnePassEmbed, nn.GELU, ("act",), ("conv1.bn", "conv2.bn")),
+}
 
 
 def in_one_pass(x: Tensor) -> bool:
@@ -115,29 +157,18 @@ def convolve(
     after : {"nothing", "relu6", "gelu"}
         The activation that follows.
     added : Tensor, optional
-        Of the answer's shape, added to it where nothing follows.
+        Of the answer's shape, added to it; nothing follows then.
     """
     operator, activate = _AFTER[after]
+    weight, bias, padding = convolution.weight, convolution.bias, convolution.padding
+    stride, dilation, groups = convolution.stride, convolution.dilation, convolution.groups
     if isinstance(convolution, EvenSame) and (x.shape[-2] % 2 or x.shape[-1] % 2):
-        kernel = convolution.weight[..., 1:, 1:]
-        padded = pad_same(x, list(kernel.shape[-2:]), list(convolution.stride))
-        y = F.conv2d(padded, kernel, convolution.bias, convolution.stride, groups=convolution.groups)
-        y = activate(y)
-    elif not in_one_pass(x):
-        y = activate(convolution._conv_forward(x, convolution.weight, convolution.bias))
-    elif convolution.kernel_size == convolution.stride == (1, 1) and convolution.groups == 1:
-        return _of_cells(x, convolution, operator, added)
-    else:
-        geometry = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
-        y = _CONVOLVE(x, convolution.weight, convolution.bias, *geometry, *operator)
-    return y if added is None else y + added
-
-
-def _of_cells(x: Tensor, convolution: nn.Conv2d, operator: tuple, added: Tensor | None) -> Tensor:
-    """A convolution of 1 x 1 as product of all cells' channels with its matrix: no copy if they lie last."""
-    rows, matrix = x.permute(0, 2, 3, 1), convolution.weight.flatten(1)
+        x = pad_same(x, list(convolution.kernel_size), list(stride))
+        weight, padding = weight[..., 1:, 1:], (0, 0)
+    if not in_one_pass(x):
+        y = activate(F.conv2d(x, weight, bias, stride, padding, dilation, groups))
+        return y if added is None else y + added
+    geometry = padding, stride, dilation, groups
     if added is None:
-        y = _MULTIPLY(rows, matrix, convolution.bias, *operator)
-    else:
-        y = _MULTIPLY.binary(rows, added.permute(0, 2, 3, 1), matrix, convolution.bias, "add")
-    return y.permute(0, 3, 1, 2)
+        return _CONVOLVE(x, weight, bias, *geometry, *operator)
+    return _CONVOLVE.binary(x, added, weight, bias, *geometry, "add", 1.0, None, [], None)

@@ -8,12 +8,16 @@ import pytest
 import torch
 from timm.layers import Conv2dSame
 from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
+from timm.models.tiny_vit import MBConv, PatchEmbed, PatchMerging
 from torch import nn
 
 from core import convolutions
 from core.convolutions import (
     EvenSame,
+    OnePassEmbed,
     OnePassInverted,
+    OnePassMBConv,
+    OnePassMerging,
     OnePassSeparable,
     convolve,
     in_one_pass,
@@ -38,6 +42,15 @@ def library(request, monkeypatch):
 
 def an_image(channels=8, height=24, width=36):
     return (4 * torch.randn(2, channels, height, width)).contiguous(memory_format=torch.channels_last)
+
+
+def with_norms(block):
+    """The block with norms that do something."""
+    for module in block.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.bias)
+            nn.init.uniform_(module.weight, 0.5, 2)
+    return block
 
 
 def both(network):
@@ -73,15 +86,36 @@ def test_what_is_no_plain_stride_of_two_keeps_its_padding():
 )
 def test_blocks_answer_the_same(kind, joined, kernel, stride):
     block = kind(8, 8, kernel, stride=stride, act_layer=nn.ReLU6, pad_type="same")
-    for module in block.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.bias)
-    before, after = both(block)
+    before, after = both(with_norms(block))
     assert type(after) is joined
     image = an_image()
     answer = before(image)
     assert (answer - image).abs().max() > 0.1 if stride == 1 else answer.std() > 0.1
     torch.testing.assert_close(after(image), answer, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("block", "joined"),
+    [
+        (MBConv(8, 8, 4.0, nn.GELU, 0.0), OnePassMBConv),
+        (PatchMerging(8, 12, nn.GELU), OnePassMerging),
+        (PatchEmbed(8, 16, nn.GELU), OnePassEmbed),
+    ],
+    ids=["MBConv", "PatchMerging", "PatchEmbed"],
+)
+def test_tiny_vits_blocks_answer_the_same(block, joined):
+    before, after = both(with_norms(copy.deepcopy(block)))
+    assert type(after) is joined
+    image = an_image()
+    answer = before(image.clone())  # timm's adds in place
+    assert answer.std() > 0.1
+    torch.testing.assert_close(after(image), answer, **CLOSE)
+
+
+def test_blocks_with_norms_left_stay_as_they_are():
+    block = MBConv(8, 8, 4.0, nn.GELU, 0.0).eval()
+    join_passes(block)
+    assert type(block) is MBConv
 
 
 def test_other_blocks_stay_as_they_are():
@@ -92,11 +126,12 @@ def test_other_blocks_stay_as_they_are():
         InvertedResidual(8, 8, act_layer=nn.SiLU),
         InvertedResidual(8, 8, act_layer=nn.ReLU6, se_layer=squeeze),
         DepthwiseSeparableConv(8, 8, act_layer=nn.ReLU6, pw_act=True),
+        MBConv(8, 8, 4.0, nn.SiLU, 0.0),
     )
     before, after = both(others)
     assert [type(block) for block in after] == [type(block) for block in others]
     image = an_image()
-    torch.testing.assert_close(after(image), before(image), **CLOSE)
+    torch.testing.assert_close(after(image.clone()), before(image.clone()), **CLOSE)
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
