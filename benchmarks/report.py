@@ -260,8 +260,8 @@ def accuracy_arguments(place: Place, options: argparse.Namespace, network: list[
     strategies = [name for name in options.strategies if name not in left_out]
     arguments = [*place.files, "--target", place.target, *place.more, *network]
     arguments += ["--runs", str(options.runs), "--strategies", *strategies]
-    if options.few:
-        arguments += ["--few", *options.few, "--few-examples", str(options.few_examples)]
+    if few := [name for name in options.few if name in strategies]:
+        arguments += ["--few", *few, "--few-examples", str(options.few_examples)]
     return arguments
 
 
