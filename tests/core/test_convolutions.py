@@ -146,10 +146,20 @@ def test_the_encoder_answers_the_same_in_either_layout(layout):
     torch.testing.assert_close(after(image), answer, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (2, 1)], ids=str)
+def test_images_of_a_few_cells(layout, size):
+    convolution = nn.Conv2d(8, 6, 1).to(memory_format=layout)
+    image, added = torch.randn(2, 8, *size), torch.randn(2, 6, *size)
+    expected = convolution(image) + added
+    torch.testing.assert_close(convolve(image, convolution, added=added), expected, **CLOSE)
+
+
 def test_only_single_precision_on_a_processor_that_does_not_learn(library):
     image = an_image()
     assert in_one_pass(image) == library
     assert not in_one_pass(image.half())
+    assert not in_one_pass(image[..., :1, :1])
     assert not in_one_pass(image.to("meta"))
     with torch.autocast("cpu", torch.bfloat16):
         assert not in_one_pass(image)
