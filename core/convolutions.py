@@ -1,11 +1,11 @@
 """Convolutions that no longer learn, each with what follows it in one pass over memory.
 
-In the blocks of an EfficientNet or a TinyViT activation, shortcut and the padding of one side only that a
-stride of two wants ("same" padding) are steps of their own: each reads and writes arrays
-that are the network's largest by far, and takes longer than the convolution itself. oneDNN,
-by which torch convolves on a processor, does them within the convolution; torch offers that
-by operators which are none of its public ones, and its own compiler uses them. Without them,
-on graphics cards and while learning everything here is what timm does anyway.
+In the blocks of an EfficientNet or a TinyViT activation, shortcut and the padding of one
+side only that a stride of two wants ("same" padding) are steps of their own: each reads and
+writes arrays that are the network's largest by far, and takes longer than the convolution
+itself. oneDNN, by which torch convolves on a processor, does them within the convolution;
+torch offers that by an operator which is none of its public ones, and its own compiler uses
+it. Without it, on graphics cards and while learning everything here is what timm does anyway.
 """
 
 from __future__ import annotations

@@ -23,7 +23,6 @@ from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from core.embedded import BOX_HEAD, SEMANTIC_HEAD
 from core.quality import PREFIX, QualityHead
 from core.verified_file import hash_file
 from training.cache import FOLDER as CACHE
@@ -31,6 +30,7 @@ from training.cache import fill_cache
 from training.export import MODEL_FILE, to_half
 from training.network import Trainee
 from training.plates import ScenePlates
+from training.state import of_sam
 from training.steps import Answers, Data, canvas_step, view_step
 
 FOLDER = CACHE.parent / "quality_scenes"
@@ -58,14 +58,8 @@ def network_weights(path: Path) -> dict[str, Tensor]:
 
 def trainee_of(path: Path) -> Trainee:
     """The network of an exported model, as training has it."""
-    names = {SEMANTIC_HEAD: "head.", BOX_HEAD: "box_head."}
-    state = {}
-    for name, value in network_weights(path).items():
-        prefix = next((prefix for prefix in names if name.startswith(prefix)), None)
-        own = f"sam.{name}" if prefix is None else names[prefix] + name.removeprefix(prefix)
-        state[own] = value.float() if value.dtype.is_floating_point else value
     model = Trainee()
-    model.load_state_dict(state)
+    model.load_state_dict(of_sam(network_weights(path)))
     return model.eval()
 
 
