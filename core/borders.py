@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from . import joining
+from .joining import Parted, join
 from .parting import spread
 
 BORDER = 0.3  # probability from which on a pixel is no core
@@ -60,7 +60,7 @@ def part(
     pieces = spread(patches, cores)
     if reach is None:
         return pieces
-    return joining.join(pieces, cores, patches, border, reach, example_px=example_px)
+    return join(Parted(pieces, cores, patches, border, reach, example_px))
 
 
 def _cores(found: np.ndarray, border: np.ndarray, example_px: float) -> np.ndarray:

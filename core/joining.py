@@ -12,6 +12,8 @@ All arrays are in the query tile's pixels (``_tile``).
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from scipy import ndimage
 from scipy.sparse import coo_matrix
@@ -27,18 +29,11 @@ LEVELS = np.arange(0.35, 0.925, 0.05)  # at which borders are looked at; what is
 STEP = 2  # of pixels, when borders are crossed: the network's answer has a stride of 4
 
 
-def join(
-    pieces: np.ndarray,
-    cores: np.ndarray,
-    patches: np.ndarray,
-    border: np.ndarray,
-    reach: np.ndarray,
-    *,
-    example_px: float,
-) -> np.ndarray:
-    """Join touching pieces that are one object.
+@dataclasses.dataclass(frozen=True)
+class Parted:
+    """A tile's patches, parted into pieces along the borders that the network sees.
 
-    Parameters
+    Attributes
     ----------
     pieces, cores, patches : ndarray of int, shape (h, w)
         Numbers of objects so far, of their cores, which hang together, and of the connected
@@ -49,17 +44,28 @@ def join(
         How far the object there reaches (:mod:`core.boxes`).
     example_px : float
         The example's area in pixels.
+    """
+
+    pieces: np.ndarray
+    cores: np.ndarray
+    patches: np.ndarray
+    border: np.ndarray
+    reach: np.ndarray
+    example_px: float
+
+
+def join(parted: Parted) -> np.ndarray:
+    """Join touching pieces that are one object.
 
     Returns
     -------
     ndarray of int32, shape (h, w)
         The objects, numbered from 1 on; every object is connected.
     """
-    pairs = neighbours(pieces)
+    pieces, pairs = parted.pieces, neighbours(parted.pieces)
     if not len(pairs):
         return pieces
-    likely = probability(signs(pairs, pieces, cores, patches, border, reach, example_px))
-    joined = pairs[likely >= SAME]
+    joined = pairs[probability(signs(pairs, parted)) >= SAME]
     count = int(pieces.max()) + 1
     graph = coo_matrix((np.ones(len(joined)), joined.T), shape=(count, count))
     _, groups = connected_components(graph, directed=False)  # 0, which has no neighbours, is group 0
@@ -82,16 +88,8 @@ def _touch(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return (one != other) & (one > 0) & (other > 0)
 
 
-def signs(
-    pairs: np.ndarray,
-    pieces: np.ndarray,
-    cores: np.ndarray,
-    patches: np.ndarray,
-    border: np.ndarray,
-    reach: np.ndarray,
-    example_px: float,
-) -> np.ndarray:
-    """What tells whether neighbours are one object; parameters as in :func:`join`.
+def signs(pairs: np.ndarray, parted: Parted) -> np.ndarray:
+    """What tells whether neighbours, pairs (P, 2) of pieces, are one object.
 
     Returns
     -------
@@ -99,12 +97,12 @@ def signs(
         Logarithm of the patch's area in examples; the weakest spot of the border between the
         pair's cores, a probability; how much of the smaller of the pair's boxes lies in the other.
     """
-    areas, patch_of = np.bincount(patches.ravel()), _first_of(pieces, patches)
-    boxes = _boxes(pieces, cores, reach)
+    areas, patch_of = np.bincount(parted.patches.ravel()), _first_of(parted.pieces, parted.patches)
+    boxes = _boxes(parted)
     return np.stack(
         [
-            np.log(areas[patch_of[pairs[:, 0]]] / example_px),
-            weakest_spots(pairs, pieces, cores, border),
+            np.log(areas[patch_of[pairs[:, 0]]] / parted.example_px),
+            weakest_spots(pairs, parted),
             _overlap(boxes[pairs[:, 0]], boxes[pairs[:, 1]]),
         ],
         axis=1,
@@ -118,7 +116,7 @@ def _first_of(pieces: np.ndarray, values: np.ndarray) -> np.ndarray:
     return found
 
 
-def weakest_spots(pairs: np.ndarray, pieces: np.ndarray, cores: np.ndarray, border: np.ndarray) -> np.ndarray:
+def weakest_spots(pairs: np.ndarray, parted: Parted) -> np.ndarray:
     """How sure the border is where it is crossed most easily from core to core.
 
     Returns
@@ -126,9 +124,9 @@ def weakest_spots(pairs: np.ndarray, pieces: np.ndarray, cores: np.ndarray, bord
     ndarray, shape (P,)
         The lowest of ``LEVELS`` below which the pixels hang together; 1 where none is.
     """
-    coarse, spot = np.s_[::STEP, ::STEP], np.full(int(pieces.max()) + 1, -1)
-    pieces, border = pieces[coarse], border[coarse]
-    inside = np.flatnonzero((cores[coarse] > 0) & (pieces > 0))
+    spot = np.full(int(parted.pieces.max()) + 1, -1)
+    pieces, cores, border = (array[::STEP, ::STEP] for array in (parted.pieces, parted.cores, parted.border))
+    inside = np.flatnonzero((cores > 0) & (pieces > 0))
     spot[pieces.ravel()[inside]] = inside
     ends = spot[pairs]
     seen = (ends >= 0).all(axis=1)
@@ -140,15 +138,16 @@ def weakest_spots(pairs: np.ndarray, pieces: np.ndarray, cores: np.ndarray, bord
     return weakest
 
 
-def _boxes(pieces: np.ndarray, cores: np.ndarray, reach: np.ndarray) -> np.ndarray:
+def _boxes(parted: Parted) -> np.ndarray:
     """Boxes (N, 4) of pieces by number: medians over the core's places, or, without one, the piece's own."""
+    pieces = parted.pieces
     boxes = np.zeros((int(pieces.max()) + 1, 4))
     for number, window in enumerate(ndimage.find_objects(pieces), start=1):
         rows, columns = window
         boxes[number] = columns.start, rows.start, columns.stop, rows.stop
     at_places = np.s_[PLACE // 2 :: PLACE, PLACE // 2 :: PLACE]
-    piece_of = np.where(cores[at_places] > 0, pieces[at_places], 0)
-    seen = boxes_of(reach)
+    piece_of = np.where(parted.cores[at_places] > 0, pieces[at_places], 0)
+    seen = boxes_of(parted.reach)
     for number, window in enumerate(ndimage.find_objects(piece_of), start=1):
         if window is not None:
             boxes[number] = np.median(seen[(slice(None), *window)][:, piece_of[window] == number], axis=1)

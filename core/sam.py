@@ -30,7 +30,7 @@ from .weights import read_state_dict
 LOGIT_STRIDE = 4  # canvas pixels per pixel of SAM's low-resolution masks
 CELL = 16  # canvas pixels per embedding cell
 ANSWERS = ("classes", "borders", "reach")  # what some networks' embeddings hold beside the features
-BATCH = 4  # prompt sets decoded together: more are no quicker on a processor, hold more memory, and hear a cancel later
+BATCH = 4  # prompt sets decoded together: more are no quicker on a processor, and take more memory
 BATCH_ACCELERATED = 32  # a graphics card needs more work at a time
 
 # Published sizes of Meta's encoders: width, blocks, heads, blocks with global attention.

@@ -22,7 +22,7 @@ from scipy.optimize import minimize
 from shapely.affinity import affine_transform
 
 from benchmarks.cases import Case, draw_cases, read_place
-from core import joining, vectorize
+from core import borders, joining, vectorize
 from core.pipeline import detect
 from core.protocol import DetectRequest
 from core.raster import Raster
@@ -66,13 +66,12 @@ def pairs_of(case: Case, segmenter: Segmenter) -> list[tuple[np.ndarray, np.ndar
     """Signs, answers and weights of all pairs that a run with one example meets, tile by tile."""
     seen: list[dict] = []
     parted: list[dict] = []  # the tile at hand, where its objects are wide enough for borders
-    join, trace = joining.join, vectorize.trace
+    trace = vectorize.trace
 
-    def record_pieces(pieces, cores, patches, border, reach, *, example_px):
-        pairs = joining.neighbours(pieces)
-        found = joining.signs(pairs, pieces, cores, patches, border, reach, example_px)
-        parted.append({"pieces": pieces, "pairs": pairs, "signs": found, "example_px": example_px})
-        return join(pieces, cores, patches, border, reach, example_px=example_px)
+    def record_pieces(tile: joining.Parted) -> np.ndarray:
+        pairs = joining.neighbours(tile.pieces)
+        parted.append({"parted": tile, "pairs": pairs, "signs": joining.signs(pairs, tile)})
+        return joining.join(tile)
 
     def record_place(vote, cell_tile, x_work, y_work):
         seen.extend(tile | {"place": (x_work, y_work)} for tile in parted)
@@ -81,7 +80,7 @@ def pairs_of(case: Case, segmenter: Segmenter) -> list[tuple[np.ndarray, np.ndar
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(joining, "join", record_pieces),
+        mock.patch.object(borders, "join", record_pieces),
         mock.patch.object(vectorize, "trace", record_place),
     ):
         request = DetectRequest(
@@ -97,10 +96,10 @@ def pairs_of(case: Case, segmenter: Segmenter) -> list[tuple[np.ndarray, np.ndar
     numbered = [(outline, number) for number, outline in enumerate(outlines, start=1)]
     rows = []
     for tile in seen:
-        truth = rasterize(
-            numbered, tile["pieces"].shape, transform=Affine.translation(*tile["place"]), dtype="int32"
-        )
-        rows.append((tile["signs"], *judged(tile["pieces"], truth, tile["pairs"], tile["example_px"])))
+        pieces, example_px = tile["parted"].pieces, tile["parted"].example_px
+        place = Affine.translation(*tile["place"])
+        truth = rasterize(numbered, pieces.shape, transform=place, dtype="int32")
+        rows.append((tile["signs"], *judged(pieces, truth, tile["pairs"], example_px)))
     return rows
 
 

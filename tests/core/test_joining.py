@@ -37,7 +37,7 @@ def joined(found, border, reach, example_px=SIDE**2):
     patches, _ = ndimage.label(found)
     cores, _ = ndimage.label(found & (border < 0.3))
     pieces = spread(patches, cores)
-    objects = joining.join(pieces, cores, patches, border, reach, example_px=example_px)
+    objects = joining.join(joining.Parted(pieces, cores, patches, border, reach, example_px))
     assert np.array_equal(objects > 0, found)
     assert {*np.unique(objects[found])} == {*range(1, objects.max() + 1)}
     for number in range(1, objects.max() + 1):
@@ -99,7 +99,9 @@ def test_a_piece_too_small_for_a_place_of_its_own_takes_its_own_box(row):
     pieces[9:11, 9:11], pieces[9:11, 11:13] = 1, 2  # no place of the network lies in them
     cores, patches = pieces.copy(), (pieces > 0).astype(int)
     reach = boxes_seen(found.shape)
-    signs = joining.signs(joining.neighbours(pieces), pieces, cores, patches, border, reach, 8.0)
+    signs = joining.signs(
+        joining.neighbours(pieces), joining.Parted(pieces, cores, patches, border, reach, 8.0)
+    )
     assert signs.shape == (1, 3)
     assert signs[0, 0] == 0  # the patch is as large as the example
     assert signs[0, 2] == 0  # boxes side by side
@@ -115,7 +117,7 @@ def test_signs_measure_patch_border_and_boxes(row):
     pieces = spread(patches, cores)
     pairs = joining.neighbours(pieces)
     assert pairs.tolist() == [[1, 2]]
-    signs = joining.signs(pairs, pieces, cores, patches, border, reach, SIDE**2)[0]
+    signs = joining.signs(pairs, joining.Parted(pieces, cores, patches, border, reach, SIDE**2))[0]
     assert signs[0] == pytest.approx(np.log(2))
     assert signs[1] == pytest.approx(0.65)  # the level above 0.62
     assert signs[2] == pytest.approx(0.5, abs=0.1)
