@@ -15,7 +15,6 @@ from core.quality import looks
 from training.cache import HELD_OUT_SEED
 from training.canvases import canvas_task, make_stitched
 from training.network import Prompts, Trainee, box_loss, prompt_loss, semantic_loss
-from training.overgrow import overgrow
 from training.plates import Plate, ScenePlates, load_boxes, load_footprints, pick_kind, split_plate
 from training.prompting import Task, add_corrections, crop_task
 from training.repaint import repaint
@@ -38,7 +37,6 @@ ELSEWHERE = 0.25  # share of the views of other objects than the one whose size 
 ALLEY_PX = 8  # up to which the ground between two objects is nothing but their border
 RESTYLED = 0.4  # share of the plates that take on the colours of another place
 PSEUDO = 0.35  # of the real plates, where there are both: those whose masks the model made itself
-OVERGROWN = 0.5  # share of the real plates with footprints that get more trees over their roofs
 REPAINTED = {True: 0.2, False: 0.4}  # share whose single objects get new colours: synthetic, real
 
 
@@ -78,8 +76,6 @@ class Data:
     def draw(self, rng: np.random.Generator, real_share: float) -> Plate:
         """A labelled plate: synthetic, or real with footprints or with pseudo-masks."""
         plate = self._plate(rng, real_share)
-        if not plate.synthetic and plate.labelled == (BUILDING,) and rng.random() < OVERGROWN:
-            plate = overgrow(rng, plate)  # first: it finds plants by their colour
         if rng.random() < REPAINTED[plate.synthetic]:
             plate = repaint(rng, plate)
         if self.styles and rng.random() < RESTYLED:
