@@ -70,7 +70,8 @@ def pairs_of(case: Case, segmenter: Segmenter) -> list[tuple[np.ndarray, np.ndar
 
     def record_pieces(tile: joining.Parted) -> np.ndarray:
         pairs = joining.neighbours(tile.pieces)
-        parted.append({"parted": tile, "pairs": pairs, "signs": joining.signs(pairs, tile)})
+        signs = joining.signs(pairs, tile)
+        parted.append({"pieces": tile.pieces, "pairs": pairs, "signs": signs, "example_px": tile.example_px})
         return joining.join(tile)
 
     def record_place(vote, cell_tile, x_work, y_work):
@@ -96,10 +97,9 @@ def pairs_of(case: Case, segmenter: Segmenter) -> list[tuple[np.ndarray, np.ndar
     numbered = [(outline, number) for number, outline in enumerate(outlines, start=1)]
     rows = []
     for tile in seen:
-        pieces, example_px = tile["parted"].pieces, tile["parted"].example_px
         place = Affine.translation(*tile["place"])
-        truth = rasterize(numbered, pieces.shape, transform=place, dtype="int32")
-        rows.append((tile["signs"], *judged(pieces, truth, tile["pairs"], example_px)))
+        truth = rasterize(numbered, tile["pieces"].shape, transform=place, dtype="int32")
+        rows.append((tile["signs"], *judged(tile["pieces"], truth, tile["pairs"], tile["example_px"])))
     return rows
 
 
