@@ -45,7 +45,7 @@ class Candidate:
     mask: int
     score: float
     iou_pred: float
-    cells: Tensor  # (1, N, C)
+    cells: Tensor | None  # (1, N, C); only of what is kept
     kernel: Tensor  # (1, 1, C / 8)
     seen: np.ndarray | None  # (h, w), what the judge saw of it
 
@@ -67,17 +67,17 @@ class BestMasks:
                 mask=int(mask),
                 score=float(scores[row, mask]),
                 iou_pred=float(iou_pred[row, mask]),
-                cells=read.cells[row : row + 1],
+                cells=None,
                 kernel=read.kernels[row : row + 1, mask : mask + 1],
                 seen=None if seen is None else seen[row, mask],
             )
             for row, mask in np.argwhere(scores >= self._keep.least)
         ]
         best = sorted(self.kept + candidates, key=lambda one: -one.score)[: self._keep.count]
-        # a copy, since a part would hold the memory of its whole batch
-        copies = {one.run: one.cells.clone() for one in best if one.run >= first_run}
+        cells = {one.run: read.cells_of(one.run - first_run) for one in best if one.run >= first_run}
+        # a copy of what the judge saw, since a part would hold the memory of its whole batch
         self.kept = [
-            dataclasses.replace(one, cells=copies[one.run], seen=None if seen is None else one.seen.copy())
+            dataclasses.replace(one, cells=cells[one.run], seen=None if seen is None else one.seen.copy())
             if one.run >= first_run
             else one
             for one in best

@@ -174,11 +174,11 @@ def stitch(crops: list[Crop], tile: np.ndarray, tile_valid: np.ndarray) -> Canva
     """
     side = crops[0].image.shape[0]
     height, width = tile.shape[:2]
-    image = np.empty((height, side + width, 3), np.uint8)
-    image[:] = FILL
+    image = np.full((height, side + width, 3), FILL, np.uint8)
     example = np.zeros(image.shape[:2], bool)
     ring, query = example.copy(), example.copy()
-    image[:, side:] = np.where(tile_valid[..., None], tile, image[:, side:])
+    image[:, side:] = tile
+    image[:, side:][~tile_valid] = FILL
     query[:, side:] = tile_valid
     turns_of = orientations(side)
     copies = []

@@ -10,9 +10,14 @@ Same figures as segment-anything's ``MaskDecoder``, but
   t (W x) = (t W) x; the last one is computed for those tokens only that are read;
 * predicted IoU needs tokens only, so masks are drawn for those who ask for them,
   on the part of the canvas that they ask for, cell by cell as products of
-  matrices (a transposed convolution whose stride is its kernel is one).
+  matrices (a transposed convolution whose stride is its kernel is one);
+* on a processor what is done to cells is done for one prompt set after the other, so
+  that a set's cells, 2 or 4 MB, are still near when the next step asks for them, and
+  no step copies them together with those of other sets.
 
 Shapes: B prompt sets, T tokens, N = H * W cells, C channels, h heads of c channels.
+The cells of B prompt sets are a list: a tensor (1, N, C) for each set on a processor,
+one (B, N, C) for all of them on a graphics card, which is quicker there.
 """
 
 from __future__ import annotations
@@ -30,9 +35,9 @@ from .embedded import MappedPromptEncoder
 from .products import linear, plus_times, times
 from .prompt_map import PromptMap
 
-TOGETHER = 2048 * 256  # channels of one prompt set's cells handled at once: they stay in a processor's cache
+DRAWN_TOGETHER = 2048 * 256  # channels of cells: enlarged, they take eight times the memory
 
-Part = tuple[slice, slice]  # rows and columns, or prompt sets and cells
+Part = tuple[slice, slice]  # rows and columns of cells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,15 +75,21 @@ class Read:
 
     Attributes
     ----------
-    cells : Tensor, shape (B, N, C)
+    cells : list of Tensor, shape (1, N, C) or (B, N, C)
     kernels : Tensor, shape (B, K, C / 8)
         A mask's logit is the product of its kernel with an enlarged cell.
     iou_pred : Tensor, shape (B, K)
     """
 
-    cells: Tensor
+    cells: list[Tensor]
     kernels: Tensor
     iou_pred: Tensor
+
+    def cells_of(self, number: int) -> Tensor:
+        """The cells (1, N, C) of one prompt set, which hold no other set's in memory."""
+        if len(self.cells) > 1 or len(self.cells[0]) == 1:
+            return self.cells[number]
+        return self.cells[0][number : number + 1].clone()
 
 
 class Decoder:
@@ -120,11 +131,12 @@ class Decoder:
     ) -> Read:
         """Take a batch of prompts, as ``PromptEncoder.forward`` takes them, through the transformer."""
         decoder = self._masks
-        sparse, cells = self._embed(side, points, boxes, masks)
+        sparse, cells, changes = self._embed(side, points, boxes, masks)
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         tokens = torch.cat([own.expand(sparse.shape[0], -1, -1), sparse], dim=1)
         numbers = range(1, decoder.num_mask_tokens) if multimask else range(1)
-        answers, cells = self._transform(side, tokens, cells, [0, *(1 + number for number in numbers)])
+        wanted = [0, *(1 + number for number in numbers)]
+        answers, cells = self._transform(side, tokens, cells, changes, wanted)
         kernels = [
             decoder.output_hypernetworks_mlps[number](answers[:, 1 + place])
             for place, number in enumerate(numbers)
@@ -132,12 +144,13 @@ class Decoder:
         iou_pred = decoder.iou_prediction_head(answers[:, 0])[:, list(numbers)]
         return Read(cells, torch.stack(kernels, dim=1), iou_pred)
 
-    def draw(self, cells: Tensor, kernels: Tensor, part: Part) -> Tensor:
+    def draw(self, cells: list[Tensor], kernels: Tensor, part: Part) -> Tensor:
         """Masks of prompt sets on a part of the embedding.
 
         Parameters
         ----------
-        cells : Tensor, shape (B, N, C)
+        cells : list of Tensor
+            As in :class:`Read`.
         kernels : Tensor, shape (B, K, C / 8)
         part : tuple of slice
             Rows and columns of cells.
@@ -148,17 +161,15 @@ class Decoder:
             Logits.
         """
         height, width = self._prompts.image_embedding_size
-        chosen = cells.view(len(cells), height, width, -1)[:, part[0], part[1]]
-        batch, rows, columns, channels = chosen.shape
-        chosen = chosen.reshape(batch, rows * columns, channels)
-        logits = torch.cat(
-            [
-                torch.cat([self._enlarged(some) @ kernel.t() for some in one.split(TOGETHER // channels)])
-                for one, kernel in zip(chosen, kernels, strict=True)
-            ]
-        )  # rows of cells, each with 2 x 2 quarters of 2 x 2 pixels
-        logits = logits.view(batch, rows, columns, 2, 2, 2, 2, kernels.shape[1])
-        return logits.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(batch, -1, 4 * rows, 4 * columns)
+        logits, sets = [], (one for some in cells for one in some)
+        for one, kernel in zip(sets, kernels, strict=True):
+            chosen = one.view(height, width, -1)[part]
+            rows, columns, channels = chosen.shape
+            pieces = chosen.reshape(rows * columns, channels).split(DRAWN_TOGETHER // channels)
+            logits += [self._enlarged(piece) @ kernel.t() for piece in pieces]
+        # rows of cells, each with 2 x 2 quarters of 2 x 2 pixels
+        drawn = torch.cat(logits).view(len(kernels), rows, columns, 2, 2, 2, 2, kernels.shape[1])
+        return drawn.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(len(kernels), -1, 4 * rows, 4 * columns)
 
     def _enlarged(self, cells: Tensor) -> Tensor:
         """``MaskDecoder.output_upscaling`` of cells (n, C) without their neighbours: (16 n, C / 8)."""
@@ -176,56 +187,57 @@ class Decoder:
         points: tuple[Tensor, Tensor] | None,
         boxes: Tensor | None,
         masks: Tensor | None,
-    ) -> tuple[Tensor, Tensor | list[Change | None]]:
-        """Prompt tokens (B, T, C), and the image's cells (B, N, C) or what changes of those all share."""
+    ) -> tuple[Tensor, list[Tensor] | None, list[Change | None]]:
+        """Prompt tokens (B, T, C), and the cells; None for those all share, with what changes of them."""
         known = type(self._prompts) in (PromptEncoder, MappedPromptEncoder)
         if not known or masks is not None or (points is None and boxes is None):
             sparse, dense = self._prompts(points, boxes, masks)
-            return sparse, _in_rows(side.features + dense)
+            cells = _in_rows(side.features + dense)
+            return sparse, [cells[sets] for sets in _groups(cells)], []
         sparse, _ = PromptEncoder.forward(self._prompts, points, boxes, None)
         if self._map is None:
-            return sparse, [None] * len(sparse)
+            return sparse, None, [None] * len(sparse)
         index, by = self._map.change(points, boxes)
         ends = torch.bincount(index // len(side.cells), minlength=len(sparse)).tolist()
         pairs = zip((index % len(side.cells)).split(ends), by.split(ends), strict=True)
-        return sparse, [Change(*pair) for pair in pairs]
+        return sparse, None, [Change(*pair) for pair in pairs]
 
     def _transform(
-        self, side: ImageSide, tokens: Tensor, cells: Tensor | list[Change | None], wanted: list[int]
-    ) -> tuple[Tensor, Tensor]:
-        """The two-way transformer; gives the wanted tokens (B, W, C) and the cells (B, N, C)."""
+        self,
+        side: ImageSide,
+        tokens: Tensor,
+        cells: list[Tensor] | None,
+        changes: list[Change | None],
+        wanted: list[int],
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The two-way transformer; gives the wanted tokens (B, W, C) and the cells."""
         queries = tokens
         for layer in self._layers:
             queries = layer.norm1(_among_tokens(layer, queries, tokens))
             to_image, to_tokens = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
-            shared = isinstance(cells, list)
-            if shared:
-                found = _to_shared(to_image, queries + tokens, side, cells)
+            if cells is None:
+                found = _to_shared(to_image, queries + tokens, side, changes)
             else:
                 found = _to_cells(to_image, queries + tokens, cells, self._position)
             queries = layer.norm2(queries + found)
             queries = layer.norm3(queries + layer.mlp(queries))
             k = to_tokens.k_proj(queries + tokens) * _scale(to_tokens)
-            if shared:
-                likeness = _likeness_of_shared(to_tokens, k, side, cells)
-                cells = _changed(side.cells, cells)
+            values = _values(to_tokens, queries)
+            if cells is None:
+                cells = _shared_with_tokens(layer, side, k, values, changes)
             else:
-                likeness = _likeness_of_cells(to_tokens, k, cells, self._position)
-            cells = _with_tokens(layer, cells, likeness, queries)
+                cells = _with_tokens(layer, cells, self._position, k, values)
         queries, tokens = queries[:, wanted], tokens[:, wanted]
         transformer = self._masks.transformer
         found = _to_cells(transformer.final_attn_token_to_image, queries + tokens, cells, self._position)
         return transformer.norm_final_attn(queries + found), cells
 
 
-def _changed(shared: Tensor, changes: list[Change | None]) -> Tensor:
-    """The cells (B, N, C) of each prompt set."""
-    if not any(changes):
-        return shared.expand(len(changes), -1, -1)
-    cells = shared.repeat(len(changes), 1, 1)
-    for own, change in zip(cells, changes, strict=True):
-        own.index_add_(0, change.index, change.by)
-    return cells
+def _groups(sets: Tensor) -> list[slice]:
+    """Prompt sets in the groups whose cells are handled together."""
+    if sets.device.type != "cpu":
+        return [slice(0, len(sets))]
+    return [slice(one, one + 1) for one in range(len(sets))]
 
 
 def _in_rows(image: Tensor) -> Tensor:
@@ -263,97 +275,91 @@ def _among_tokens(layer: TwoWayAttentionBlock, queries: Tensor, tokens: Tensor) 
 
 def _to_shared(attention: Attention, asked: Tensor, side: ImageSide, changes: list[Change | None]) -> Tensor:
     """Tokens (B, T, C) attend to cells that all prompts share but for their changes."""
-    batch = len(asked)
-    q = attention.q_proj(asked) * _scale(attention)
-    likeness = _in_heads(q.flatten(0, 1), attention) @ side.keys.transpose(1, 2)
-    likeness = likeness.unflatten(1, (batch, -1))  # (h, B, T, N)
-    _add_changes(likeness, q, attention.k_proj, attention, changes)
-    weights = torch.softmax(likeness, dim=-1)
-    found = (weights.flatten(1, 2) @ side.values).unflatten(1, (batch, -1))  # (h, B, T, c)
-    for number, change in enumerate(changes):
-        if change is not None:
-            met = weights[:, number][..., change.index] @ change.by  # (h, T, C)
-            found[:, number] += met @ _by_head(attention.v_proj.weight, attention).transpose(1, 2)
-    return attention.out_proj(found.permute(1, 2, 0, 3).flatten(2))
+    q, found = attention.q_proj(asked) * _scale(attention), []
+    for sets in _groups(q):
+        own = changes[sets]
+        weights = torch.softmax(
+            _likeness_of_shared(attention, q[sets], side.keys, attention.k_proj, own), dim=-1
+        )
+        some = (weights.flatten(1, 2) @ side.values).unflatten(1, (len(own), -1))  # (h, b, T, c)
+        for number, change in enumerate(own):
+            if change is not None:
+                met = weights[:, number][..., change.index] @ change.by  # (h, T, C)
+                some[:, number] += met @ _by_head(attention.v_proj.weight, attention).transpose(1, 2)
+        found.append(some)
+    return attention.out_proj(torch.cat(found, dim=1).permute(1, 2, 0, 3).flatten(2))
 
 
-def _add_changes(
-    likeness: Tensor, x: Tensor, projection: nn.Linear, attention: Attention, changes: list[Change | None]
-) -> None:
-    """Add what the changed cells' projection adds to the likeness (h, B, T, N) of tokens x (B, T, h * c)."""
-    if not any(changes):
-        return
-    folded = _fold(x, projection.weight, attention).unflatten(1, (attention.num_heads, -1))
-    for number, (own, change) in enumerate(zip(folded, changes, strict=True)):
-        likeness[:, number].index_add_(-1, change.index, own @ change.by.t())
+def _likeness_of_shared(
+    attention: Attention, x: Tensor, cells: Tensor, projection: nn.Linear, changes: list[Change | None]
+) -> Tensor:
+    """Products (h, b, T, N) of tokens x (b, T, h * c) with cells (h, N, c), both projected, and changes."""
+    likeness = _in_heads(x.flatten(0, 1), attention) @ cells.transpose(1, 2)
+    likeness = likeness.unflatten(1, (len(x), -1))
+    if any(changes):
+        folded = _fold(x, projection.weight, attention).unflatten(1, (attention.num_heads, -1))
+        for number, (own, change) in enumerate(zip(folded, changes, strict=True)):
+            likeness[:, number].index_add_(-1, change.index, own @ change.by.t())
+    return likeness
 
 
-def _to_cells(attention: Attention, asked: Tensor, cells: Tensor, position: Tensor) -> Tensor:
-    """Tokens (B, T, C) attend to cells (B, N, C) at their positions (N, C).
+def _to_cells(attention: Attention, asked: Tensor, cells: list[Tensor], position: Tensor) -> Tensor:
+    """Tokens (B, T, C) attend to the cells at their positions (N, C).
 
     The keys' bias is left out: it adds the same to all cells, which the softmax takes away.
     """
     q = attention.q_proj(asked) * _scale(attention)
-    folded = _fold(q, attention.k_proj.weight, attention)
-    weights = torch.softmax(_product_with_placed(folded, cells, position), dim=-1)
-    met = times(weights, cells).unflatten(1, (attention.num_heads, -1))  # (B, h, T, C)
-    found = met @ _by_head(attention.v_proj.weight, attention).transpose(1, 2)
+    folded, met = _fold(q, attention.k_proj.weight, attention), []
+    for sets, some in zip(_groups(folded), cells, strict=True):
+        weights = torch.softmax(times(folded[sets], (some + position).transpose(1, 2)), dim=-1)
+        met.append(times(weights, some))
+    by_head = torch.cat(met).unflatten(1, (attention.num_heads, -1))  # (B, h, T, C)
+    found = by_head @ _by_head(attention.v_proj.weight, attention).transpose(1, 2)
     found = found.transpose(1, 2).flatten(2)
     return attention.out_proj(found + attention.v_proj.bias)
 
 
-def _product_with_placed(folded: Tensor, cells: Tensor, position: Tensor) -> Tensor:
-    """Products (B, R, N) of rows (B, R, C) with cells (B, N, C) to which their positions (N, C) are added."""
-    products = folded.new_empty(*folded.shape[:2], cells.shape[1])
-    for sets, part in _parts(cells):
-        placed = cells[sets, part] + position[part]
-        products[sets, :, part] = times(folded[sets], placed.transpose(1, 2))
-    return products
-
-
-def _parts(cells: Tensor) -> list[Part]:
-    """Prompt sets and cells of (B, N, C) in parts for a processor's cache; whole on a graphics card."""
-    batch, count, channels = cells.shape
-    if cells.device.type != "cpu":
-        return [(slice(None), slice(None))]
-    together = TOGETHER // channels
-    return [
-        (slice(one, one + 1), slice(start, start + together))
-        for one in range(batch)
-        for start in range(0, count, together)
-    ]
-
-
-def _likeness_of_shared(
-    attention: Attention, k: Tensor, side: ImageSide, changes: list[Change | None]
-) -> Tensor:
-    """Of cells to tokens with keys k (B, T, h * c), before the softmax: (B, h, T, N)."""
-    likeness = _in_heads(k.flatten(0, 1), attention) @ side.queries.transpose(1, 2)
-    likeness = likeness.unflatten(1, (len(k), -1))
-    _add_changes(likeness, k, attention.q_proj, attention, changes)
-    return likeness.transpose(0, 1)
-
-
-def _likeness_of_cells(attention: Attention, k: Tensor, cells: Tensor, position: Tensor) -> Tensor:
-    """As :func:`_likeness_of_shared`, for each prompt set's own cells (B, N, C) at their positions (N, C)."""
-    bias = _in_heads(k, attention) @ attention.q_proj.bias.view(attention.num_heads, -1, 1)  # (B, h, T, 1)
-    folded = _fold(k, attention.q_proj.weight, attention)
-    likeness = _product_with_placed(folded, cells, position)
-    return likeness.view(*bias.shape[:3], -1).add_(bias)
-
-
-def _with_tokens(layer: TwoWayAttentionBlock, cells: Tensor, likeness: Tensor, queries: Tensor) -> Tensor:
-    """Cells (B, N, C) with what they take from the tokens (B, T, C) added, normed."""
-    attention = layer.cross_attn_image_to_token
+def _values(attention: Attention, queries: Tensor) -> Tensor:
+    """What cells take from tokens (B, T, C), head by head: (B, h * T, C)."""
     values = _fold(attention.v_proj(queries), attention.out_proj.weight.t(), attention)
     # a head's weights sum to 1, so what is added to all values of one head is added once
     values[:, : queries.shape[1]] += attention.out_proj.bias
-    changed = cells.new_empty(cells.shape)
-    for sets, part in _parts(cells):
-        weights = torch.softmax(likeness[sets, ..., part], dim=2).flatten(1, 2)
-        added = plus_times(cells[sets, part], weights.transpose(1, 2), values[sets])
-        changed[sets, part] = layer.norm4(added)
-    return changed
+    return values
+
+
+def _shared_with_tokens(
+    layer: TwoWayAttentionBlock, side: ImageSide, k: Tensor, values: Tensor, changes: list[Change | None]
+) -> list[Tensor]:
+    """As :func:`_with_tokens`, of cells that all prompts share but for their changes."""
+    attention, taken = layer.cross_attn_image_to_token, []
+    for sets in _groups(k):
+        own = changes[sets]
+        likeness = _likeness_of_shared(attention, k[sets], side.queries, attention.q_proj, own)
+        weights = torch.softmax(likeness, dim=2).transpose(0, 1).flatten(1, 2)
+        added = plus_times(side.cells.expand(len(own), -1, -1), weights.transpose(1, 2), values[sets])
+        for one, change in zip(added, own, strict=True):
+            if change is not None:
+                one.index_add_(0, change.index, change.by)
+        taken.append(layer.norm4(added))
+    return taken
+
+
+def _with_tokens(
+    layer: TwoWayAttentionBlock, cells: list[Tensor], position: Tensor, k: Tensor, values: Tensor
+) -> list[Tensor]:
+    """Cells at their positions (N, C) with what they take from tokens added, normed.
+
+    The tokens' keys are (B, T, h * c), their values (B, h * T, C).
+    """
+    attention, taken = layer.cross_attn_image_to_token, []
+    bias = _in_heads(k, attention) @ attention.q_proj.bias.view(attention.num_heads, -1, 1)  # (B, h, T, 1)
+    folded = _fold(k, attention.q_proj.weight, attention)
+    for sets, some in zip(_groups(k), cells, strict=True):
+        likeness = times(folded[sets], (some + position).transpose(1, 2))
+        likeness = likeness.view(*bias[sets].shape[:3], -1).add_(bias[sets])
+        weights = torch.softmax(likeness, dim=2).flatten(1, 2)
+        taken.append(layer.norm4(plus_times(some, weights.transpose(1, 2), values[sets])))
+    return taken
 
 
 def _as_product(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,8 @@ light convolutional image encoder of stride 16. It keeps SAM's interface, so
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import timm
 import torch
 from segment_anything.modeling import PromptEncoder, Sam
@@ -14,7 +16,7 @@ from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .convolutions import convolve
+from .convolutions import EvenSame, convolve
 from .heads import build_heads
 from .quality import PREFIX as QUALITY_HEAD
 from .quality import QualityHead
@@ -112,14 +114,20 @@ class ConvEncoder(nn.Module):
         net = self.backbone
         if torch.is_grad_enabled() or x.device.type != "cpu":
             return net(x)[1:]
-        first = nn.Sequential(net.conv_stem, net.bn1, *net.blocks[:2])
-        maps = [_in_strips(first, x)]
+        maps = [_in_strips(self._first, x)]
         for block in net.blocks[2:]:
             maps.append(block(maps[-1]))
         return [maps[0], maps[1], maps[3], maps[5]]
 
+    def _first(self, x: Tensor) -> Tensor:
+        """The backbone's layers up to stride 4, of an image or a strip of it."""
+        net = self.backbone
+        joined = isinstance(net.conv_stem, EvenSame) and isinstance(net.bn1, nn.ReLU6)
+        x = convolve(x, net.conv_stem, "relu6") if joined else net.bn1(net.conv_stem(x))
+        return net.blocks[1](net.blocks[0](x))
 
-def _in_strips(layers: nn.Module, x: Tensor) -> Tensor:
+
+def _in_strips(layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Evaluate layers of stride 4 on strips of rows: the same answer from a quarter of the memory.
 
     Their arrays are the network's largest by far. Each strip is evaluated with
@@ -178,30 +186,46 @@ class MappedPromptEncoder(PromptEncoder):
         Tensor
             (B, 3, 4 * rows, 4 * columns), values 0 to 1.
         """
-        n = self.CELLS_PER_EMBEDDING_CELL
+        channels = [
+            torch.einsum("bny,bnx->byx", along_y, along_x).clamp(max=1)
+            for along_y, along_x in self.factors(points, boxes, cells, origin_canvas)
+        ]
+        return torch.stack(channels, dim=1).to(self.prompt_map[0].weight.dtype)
+
+    def factors(
+        self, points, boxes, cells: tuple[int, int], origin_canvas=(0.0, 0.0)
+    ) -> list[tuple[Tensor, Tensor]]:
+        """What :meth:`draw` draws, with its arguments, as a sum of products of one factor for each axis.
+
+        Returns
+        -------
+        list of tuple of Tensor
+            For each channel factors along y (B, n, 4 * rows) and x (B, n, 4 * columns), 0 or more;
+            where a sum of their products is above 1, the map is 1.
+        """
+        weight, n = self.prompt_map[0].weight, self.CELLS_PER_EMBEDDING_CELL
         pitch = STRIDE / n
-        weight = self.prompt_map[0].weight
         rows = (torch.arange(cells[0] * n, device=weight.device) + 0.5) * pitch + origin_canvas[1]
         columns = (torch.arange(cells[1] * n, device=weight.device) + 0.5) * pitch + origin_canvas[0]
         batch = points[0].shape[0] if points is not None else boxes.shape[0]
-        drawn = torch.zeros(batch, 3, len(rows), len(columns), device=weight.device)
+        nothing = rows.new_zeros(batch, 0, len(rows)), columns.new_zeros(batch, 0, len(columns))
+        positive = negative = box = nothing
         if points is not None:
             coordinates, labels = points
             coordinates = (
                 coordinates + 0.5
             )  # SAM's points are pixel indices; their centres lie half a pixel on
-            # exp(-(dx² + dy²)) is a product of one factor per axis: no (B, N, H, W) array
             along_x = torch.exp(-((columns - coordinates[..., :1]) ** 2) / (2 * self.DISC_SIGMA_CANVAS**2))
             along_y = torch.exp(-((rows - coordinates[..., 1:]) ** 2) / (2 * self.DISC_SIGMA_CANVAS**2))
-            for channel, label in enumerate((1, 0)):
-                chosen = (labels == label).float()[..., None]
-                drawn[:, channel] = torch.einsum("bny,bnx->byx", along_y * chosen, along_x).clamp(max=1)
+            positive, negative = (
+                (along_y * (labels == label).float()[..., None], along_x) for label in (1, 0)
+            )
         if boxes is not None:
             x0, y0, x1, y1 = boxes.reshape(-1, 4)[:, :, None].unbind(1)
             inside_y = ((rows >= y0) & (rows <= y1)).float()
             inside_x = ((columns >= x0) & (columns <= x1)).float()
-            drawn[:, 2] = inside_y[:, :, None] * inside_x[:, None, :]
-        return drawn.to(weight.dtype)
+            box = inside_y[:, None], inside_x[:, None]
+        return [positive, negative, box]
 
     def forward(self, points, boxes, masks) -> tuple[Tensor, Tensor]:
         """Embed prompts; see ``segment_anything.modeling.PromptEncoder.forward``."""

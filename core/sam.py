@@ -24,6 +24,7 @@ from .embedded import BoxHead, ConvEncoder, SemanticHead, build_embedded, take_h
 from .errors import CancelledError, InputError
 from .folding import settle
 from .heads import build_heads
+from .preprocess import preprocess
 from .quality import QualityHead, Scene
 from .weights import read_state_dict
 
@@ -211,9 +212,9 @@ class Segmenter:
     def encode(self, image_canvas: np.ndarray) -> Embedding:
         """Encode a canvas of shape (H, W, 3), uint8, at most 1024 x 1024, not resized."""
         image = torch.as_tensor(np.ascontiguousarray(image_canvas), device=self.device)
-        padded = self.sam.preprocess(image.permute(2, 0, 1).float())[None]
-        if self._channels_last:
-            padded = padded.contiguous(memory_format=torch.channels_last)
+        padded = preprocess(self.sam, image)
+        if not self._channels_last:
+            padded = padded.contiguous()
         features = self._features(padded, self._half)
         if self._half and not features.isfinite().all():  # a number was too large for half precision
             features = self._features(padded, None)
@@ -357,7 +358,7 @@ class Segmenter:
         for number, one in enumerate(best.kept):
             if number % self._batch == 0 and cancelled():
                 raise CancelledError
-            drawn = _array(self._decoder.draw(one.cells, one.kernel, rest or part))
+            drawn = _array(self._decoder.draw([one.cells], one.kernel, rest or part))
             logits.append(np.concatenate([one.seen[None, None], drawn], axis=-1) if rest else drawn)
         shape = (1, *((along.stop - along.start) * CELL // LOGIT_STRIDE for along in part))
         return Decoded(
