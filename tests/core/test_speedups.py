@@ -6,9 +6,12 @@ import torch
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
-from core import attention
+from core import attention, decoder
 from core.best_masks import Keep
+from core.embedded import build_embedded
 from core.errors import CancelledError
+from core.mobile_sam import build_mobile_sam
+from core.preprocess import preprocess
 from core.sam import BATCH, Segmenter, build_vit
 
 CLOSE = {"atol": 1e-4, "rtol": 0}
@@ -88,6 +91,16 @@ def test_half_precision_is_close_and_falls_back_where_a_number_is_too_large():
     exact = Segmenter(network, "any").encode(image).features
     fallen_back = Segmenter(network, "any", half=torch.float16).encode(image).features
     np.testing.assert_allclose(fallen_back, exact, **CLOSE)
+
+
+@pytest.mark.parametrize("shape", [(1024, 1024), (700, 904), (48, 16)], ids=str)
+@pytest.mark.parametrize("build", [build_mobile_sam, build_embedded])
+def test_canvases_are_normalised_as_published(build, shape):
+    network = build()
+    image = torch.as_tensor(np.random.default_rng(3).integers(0, 256, (*shape, 3), np.uint8))
+    expected = network.preprocess(image.permute(2, 0, 1).float())[None]
+    assert expected.std() > 0.01
+    assert torch.equal(preprocess(network, image), expected)
 
 
 def build_tiny(encoder):
@@ -180,6 +193,29 @@ def test_the_decoder_is_the_published_one(segmenter, embedding, kind):
     assert logits.std() > 1e-2
     np.testing.assert_allclose(ours.logits, logits, **CLOSE)
     np.testing.assert_allclose(ours.iou_pred, quality, **CLOSE)
+
+
+@pytest.mark.parametrize("kind", ["points", "masks"])
+def test_prompt_sets_handled_together_as_on_a_graphics_card_are_answered_alike(
+    segmenter, embedding, monkeypatch, kind
+):
+    points, labels = prompts()
+    masks = np.random.default_rng(8).normal(0, 4, (RUNS, 256, 256)).astype(np.float32)
+    asked = {"mask_logits": masks if kind == "masks" else None, "keep": Keep(4)}
+    alone = segmenter.decode(embedding, points, labels, **asked)
+    monkeypatch.setattr(decoder, "_groups", lambda sets: [slice(0, len(sets))])
+    together = segmenter.decode(embedding, points, labels, **asked)
+    np.testing.assert_array_equal(together.kept, alone.kept)
+    np.testing.assert_allclose(together.logits, alone.logits, **CLOSE)
+    np.testing.assert_allclose(together.iou_pred, alone.iou_pred, **CLOSE)
+
+
+def test_what_is_kept_of_sets_handled_together_holds_no_other_set_in_memory():
+    cells = torch.zeros(3, 16, 8)
+    read = decoder.Read([cells], torch.zeros(3, 1, 1), torch.zeros(3, 1))
+    assert read.cells_of(2).untyped_storage().nbytes() == cells[2].nbytes
+    alone = decoder.Read([one[None].clone() for one in cells], read.kernels, read.iou_pred)
+    assert alone.cells_of(2) is alone.cells[2]
 
 
 def test_another_canvas_is_not_taken_for_the_last_one(segmenter, embedding):
