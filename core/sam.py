@@ -27,6 +27,7 @@ from .heads import build_heads
 from .preprocess import preprocess
 from .quality import QualityHead, Scene
 from .weights import read_state_dict
+from .widths import fit_widths
 
 LOGIT_STRIDE = 4  # canvas pixels per pixel of SAM's low-resolution masks
 CELL = 16  # canvas pixels per embedding cell
@@ -200,6 +201,7 @@ class Segmenter:
         try:
             if name == models.EMBEDDED.name:
                 heads = take_heads(state)
+                fit_widths(sam, state)
             sam.load_state_dict(state, strict=True)
         except RuntimeError as error:
             raise InputError(

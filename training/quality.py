@@ -30,7 +30,7 @@ from training.cache import fill_cache
 from training.export import MODEL_FILE, to_half
 from training.network import Trainee
 from training.plates import ScenePlates
-from training.state import of_sam
+from training.state import of_sam, widened
 from training.steps import Answers, Data, canvas_step, view_step
 
 FOLDER = CACHE.parent / "quality_scenes"
@@ -52,8 +52,9 @@ class Sample:
 
 
 def network_weights(path: Path) -> dict[str, Tensor]:
-    """A model file's weights without the quality head's, which belong to that one network."""
-    return {name: value for name, value in load_file(path).items() if not name.startswith(PREFIX)}
+    """A model file's weights as training has them, but the quality head's, which are that one network's."""
+    state = widened(load_file(path))
+    return {name: value for name, value in state.items() if not name.startswith(PREFIX)}
 
 
 def trainee_of(path: Path) -> Trainee:

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from core.embedded import BOX_HEAD, SEMANTIC_HEAD
+from core.embedded import BOX_HEAD, SEMANTIC_HEAD, build_embedded
+from core.widths import INNER, LAST, inverted_residuals
 from training.network import Trainee
 
 EMA_DECAY = 0.998  # an average over some 500 steps
@@ -101,7 +102,19 @@ def weights_of(path: Path) -> dict[str, Tensor]:
     """The averaged weights of a checkpoint, or those of a model file, by a ``Trainee``'s names."""
     if path.suffix == ".pt":
         return torch.load(path, map_location="cpu", weights_only=True)["ema"]
-    return of_sam({name: value.float() for name, value in load_file(path).items()})
+    return of_sam({name: value.float() for name, value in widened(load_file(path)).items()})
+
+
+def widened(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A model file's weights with zeros in the place of channels that ``training.prune`` dropped."""
+    network, whole = build_embedded(), dict(weights)
+    shapes = {name: value.shape for name, value in network.state_dict().items()}
+    for block in inverted_residuals(network):
+        for name in (f"{block}.{part}" for part in (*INNER, LAST)):
+            if name in weights and weights[name].shape != shapes[name]:
+                whole[name] = weights[name].new_zeros(shapes[name])
+                whole[name][tuple(slice(length) for length in weights[name].shape)] = weights[name]
+    return whole
 
 
 def of_sam(state: dict[str, Tensor]) -> dict[str, Tensor]:
