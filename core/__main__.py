@@ -49,13 +49,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     detect.add_argument("--runs", type=int, default=64, help="prompt sets per tile (64)")
     detect.add_argument("--seed", type=int, default=0, help="seed of the random prompts (0)")
-    detect.add_argument("--min-score", type=float, help="least score (default: from the examples)")
+    detect.add_argument(
+        "--min-score", type=float, help="least score (default: 0.55, more beside negative polygons)"
+    )
     detect.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     detect.add_argument("--regularize", action="store_true", help="right angles, where they cost little")
     detect.add_argument("--rectangles", action="store_true", help="every object as an oriented rectangle")
-    detect.add_argument("--output", required=True, help=".gpkg, .shp, .geojson or .parquet")
+    detect.add_argument(
+        "--output", required=True, help=".gpkg, .shp, .geojson or .parquet; an older file is replaced"
+    )
     detect.add_argument("--mask", help="also write the detections as a GeoTIFF mask")
-    detect.add_argument("--candidates", help="also write all candidates, whatever their score")
+    detect.add_argument(
+        "--candidates", help="also write all that was found, what scores less than --min-score too"
+    )
     detect.add_argument("--progress", choices=("text", "json", "none"), default="text")
     detect.set_defaults(run=_detect)
 

@@ -16,14 +16,25 @@ from .vector_file import read_vector
 
 
 def read_polygons(path: str | Path, target: str | None = None) -> gpd.GeoDataFrame:
-    """Read a layer of polygons; with ``target``, those of that target only where it has such a column."""
+    """Read a layer of polygons; with ``target``, those of that target only where it has such a column.
+
+    Raises
+    ------
+    InputError
+        Where there is no such file, it holds shapes other than polygons only, or none of that target.
+    """
     table = read_vector(path)
     if "geometry" not in table:
         raise InputError(f"{path} holds no polygons.")
     shapes = table.geometry.to_numpy()
     table = table[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
+    if len(table) and shapely.get_dimensions(table.geometry.to_numpy()).max() < 2:
+        raise InputError(f"{path} holds points or lines, but no polygons.")
     if target is not None and "target" in table:
+        named = sorted({str(value) for value in table["target"].dropna()})
         table = table[table["target"] == target]
+        if named and len(table) == 0:
+            raise InputError(f"{path} has no target {target!r}. Choose one that it has: {', '.join(named)}.")
     table.geometry = table.geometry.make_valid()
     return table.reset_index(drop=True)
 
@@ -91,6 +102,11 @@ def evaluate(
     if extent_map is None and len(truth) == 0:
         raise InputError("The truth holds no polygons. Give the extent to compare on.")
     extent = shapely.box(*(extent_map if extent_map is not None else truth.total_bounds))
+    tables = [table for table in (detections, truth) if len(table)]
+    if tables and not any(extent.intersects(shapely.box(*table.total_bounds)) for table in tables):
+        raise InputError(
+            "Neither detections nor truth lie in the extent, which is in the truth's coordinates."
+        )
     found, true = (shapes_on(extent, table, boxes=boxes) for table in (detections, truth))
     found_area = shapely.union_all(found).intersection(extent)
     true_area = shapely.union_all(true).intersection(extent)

@@ -27,6 +27,7 @@ from .vector_file import read_vector
 
 MAX_ENLARGEMENT = 4.0  # beyond that the network sees interpolation, not image
 LEAST_PART = 0.1  # of a shape's largest part: smaller ones are no examples
+MOST = 0.5  # of a polygon
 MIN_PIXELS = 4  # raster pixels of the example's longer side, below which nothing can be seen
 
 
@@ -77,8 +78,8 @@ def read_example(path: str | Path, raster: Raster) -> Example:
     Raises
     ------
     InputError
-        Where the file holds no positive polygon, a role is none of the two, or a
-        polygon does not lie on the raster.
+        Where the file holds no positive polygon, a role is none of the two, a polygon
+        does not lie on the raster, or a negative one covers a positive one.
     """
     table = read_vector(path, "of the example")
     roles = _roles(table, path)
@@ -103,6 +104,8 @@ def read_example(path: str | Path, raster: Raster) -> Example:
             f"A negative polygon lies outside the raster {raster.path}. "
             "Draw it on the image that the example lies on."
         )
+    if any(_is_covered(wanted, other) for wanted in positive_px for other in negative_px):
+        raise InputError("A negative polygon covers a positive one. Give each place one role.")
     example = Example(raster, positive_px, negative_px)
     if example.longer_side_m < MIN_PIXELS * min(raster.metres_per_pixel):
         raise InputError(
@@ -141,6 +144,11 @@ def _in_pixels(polygons: list[Polygon], crs: CRS | None, raster: Raster) -> list
         polygons = [shapely.transform(polygon, to_raster, interleaved=False) for polygon in polygons]
     px_from_map = (~raster.map_from_px).to_shapely()
     return [affine_transform(polygon, px_from_map) for polygon in polygons]
+
+
+def _is_covered(one: Polygon, other: Polygon) -> bool:
+    """Whether the other polygon covers most of the one, so that nothing would be found of it."""
+    return one.intersection(other).area > MOST * one.area
 
 
 def _all_on(raster: Raster, polygons_px: list[Polygon]) -> bool:

@@ -1,8 +1,8 @@
 """True metres: what a map unit, an area or an outline measures on the ground.
 
-Where the CRS is geographic or a Mercator projection (web maps), its units are
-not ground metres, so the ellipsoid is asked; elsewhere the CRS's linear unit
-is taken at its word, which also serves rasters with an invented georeference.
+Where the CRS is geographic, or a projection whose units are not ground metres at
+the place (web maps, world maps), the ellipsoid is asked; elsewhere the CRS's linear
+unit is taken at its word, which also serves rasters with an invented georeference.
 """
 
 from __future__ import annotations
@@ -14,21 +14,85 @@ import numpy as np
 import shapely
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
+from pyproj.exceptions import ProjError
 from shapely import LineString, Polygon
 from shapely.affinity import scale
 from shapely.geometry.polygon import orient
 
+AT_ITS_WORD = 0.01  # off by less, a unit of length is what it says: UTM is off by 0.001 at most
+NEIGHBOURHOOD = 1e4  # map units within which that is asked once only
+STEP_DEG, STEP = 1e-4, 10.0  # either way of a place, about ten metres
+
 
 @lru_cache(maxsize=16)
-def _lonlat_of(crs: CRS) -> tuple[Geod, Transformer] | None:
-    """Ellipsoid and transformer to longitude, latitude; None where map units are ground metres."""
+def _ellipsoid_of(crs: CRS) -> tuple[Geod, Transformer] | None:
+    """Ellipsoid and transformer to longitude, latitude; None where a CRS has none."""
     if crs.is_compound:  # with heights: the horizontal part is asked
         crs = crs.sub_crs_list[0]
-    mercator = crs.is_projected and "mercator" in crs.coordinate_operation.method_name.lower()
-    transverse = mercator and "transverse" in crs.coordinate_operation.method_name.lower()
-    if not crs.is_geographic and (not mercator or transverse):
+    if not (crs.is_geographic or crs.is_projected) or crs.geodetic_crs is None:
         return None
     return crs.get_geod(), Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+
+
+def _lonlat_at(crs: CRS, x_map: float, y_map: float) -> tuple[Geod, Transformer] | None:
+    """As :func:`_ellipsoid_of`; None, too, where map units are ground metres, or feet, about a place."""
+    if crs.is_geographic or _is_mercator(crs) or not _is_true(crs, *_neighbourhood(x_map, y_map)):
+        return _ellipsoid_of(crs)
+    return None
+
+
+@lru_cache(maxsize=16)
+def _is_mercator(crs: CRS) -> bool:
+    """Whether a CRS is one of the web's maps or its kin, true at the equator at best."""
+    method = (crs.coordinate_operation.method_name if crs.coordinate_operation else "").lower()
+    return crs.is_projected and "mercator" in method and "transverse" not in method
+
+
+def _neighbourhood(x_map: float, y_map: float) -> tuple[float, float]:
+    return x_map // NEIGHBOURHOOD, y_map // NEIGHBOURHOOD
+
+
+@lru_cache(maxsize=256)
+def _is_true(crs: CRS, column: float, row: float) -> bool:
+    """Whether a unit of length is what it says in the middle of a neighbourhood, or nobody can tell."""
+    if (geodetic := _ellipsoid_of(crs)) is None:
+        return True
+    x_map, y_map = (column + 0.5) * NEIGHBOURHOOD, (row + 0.5) * NEIGHBOURHOOD
+    area = crs.area_of_use
+    try:
+        lon, lat = geodetic[1].transform(x_map, y_map, errcheck=True)
+        true = _per_unit(geodetic, STEP, x_map, y_map)
+    except ProjError:
+        return True
+    if not all(math.isfinite(value) for value in (lon, lat, *true)):
+        return True
+    if area and not (area.south <= lat <= area.north and _between(area.west, lon, area.east)):
+        return True  # an invented georeference
+    unit = _unit(crs)
+    return all(abs(metres / unit - 1) < AT_ITS_WORD for metres in true)
+
+
+def _between(west: float, lon: float, east: float) -> bool:
+    """Whether a longitude lies between two, the second of which may be beyond the date line."""
+    return (lon - west) % 360 <= (east - west) % 360 or east - west >= 360
+
+
+def _unit(crs: CRS) -> float:
+    """Metres of a CRS's unit of length, as it says."""
+    return crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
+
+
+def _per_unit(
+    geodetic: tuple[Geod, Transformer], step: float, x_map: float, y_map: float
+) -> tuple[float, float]:
+    """Metres on the ellipsoid per map unit along x and y, from points a step away either way."""
+    geod, to_lonlat = geodetic
+
+    def metres(dx: float, dy: float) -> float:
+        (lon0, lon1), (lat0, lat1) = to_lonlat.transform([x_map - dx, x_map + dx], [y_map - dy, y_map + dy])
+        return geod.inv(lon0, lat0, lon1, lat1)[2] / (2 * step)
+
+    return metres(step, 0), metres(0, step)
 
 
 def metres_per_unit(crs: CRS | None, x_map: float, y_map: float) -> tuple[float, float]:
@@ -38,18 +102,10 @@ def metres_per_unit(crs: CRS | None, x_map: float, y_map: float) -> tuple[float,
     """
     if crs is None:
         return 1.0, 1.0
-    geodetic = _lonlat_of(crs)
+    geodetic = _lonlat_at(crs, x_map, y_map)
     if geodetic is None:
-        factor = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
-        return factor, factor
-    geod, to_lonlat = geodetic
-    step = 1e-4 if crs.is_geographic else 10.0  # about ten metres either way
-
-    def metres(dx: float, dy: float) -> float:
-        (lon0, lon1), (lat0, lat1) = to_lonlat.transform([x_map - dx, x_map + dx], [y_map - dy, y_map + dy])
-        return geod.inv(lon0, lat0, lon1, lat1)[2] / (2 * step)
-
-    return metres(step, 0), metres(0, step)
+        return _unit(crs), _unit(crs)
+    return _per_unit(geodetic, STEP_DEG if crs.is_geographic else STEP, x_map, y_map)
 
 
 def metres_per_pixel(crs: CRS | None, map_from_px: Affine, x_px: float, y_px: float) -> tuple[float, float]:
@@ -76,10 +132,9 @@ def plane_from_px(crs: CRS | None, map_from_px: Affine, x_px: float, y_px: float
 
 def area_m2(polygon_map: Polygon, crs: CRS | None) -> float:
     """True area of a polygon in square metres, holes taken out."""
-    geodetic = None if crs is None else _lonlat_of(crs)
+    geodetic = None if crs is None else _lonlat_at(crs, *_middle(polygon_map))
     if geodetic is None:
-        mx, my = metres_per_unit(crs, 0, 0)
-        return polygon_map.area * mx * my
+        return polygon_map.area * (1.0 if crs is None else _unit(crs)) ** 2
     geod, to_lonlat = geodetic
     # The geodesic area has a sign, so a hole that runs the shell's way round would be added.
     polygon_lonlat = orient(shapely.transform(polygon_map, to_lonlat.transform, interleaved=False))
@@ -88,11 +143,16 @@ def area_m2(polygon_map: Polygon, crs: CRS | None) -> float:
 
 def length_m(line_map: LineString, crs: CRS | None) -> float:
     """True length of a line in metres."""
-    geodetic = None if crs is None else _lonlat_of(crs)
+    geodetic = None if crs is None else _lonlat_at(crs, *_middle(line_map))
     if geodetic is None:
-        return line_map.length * metres_per_unit(crs, 0, 0)[0]
+        return line_map.length * (1.0 if crs is None else _unit(crs))
     geod, to_lonlat = geodetic
     return geod.geometry_length(shapely.transform(line_map, to_lonlat.transform, interleaved=False))
+
+
+def _middle(shape_map: Polygon | LineString) -> tuple[float, float]:
+    xmin, ymin, xmax, ymax = shape_map.bounds
+    return (xmin + xmax) / 2, (ymin + ymax) / 2
 
 
 def rectangle(polygon_map: Polygon, crs: CRS | None) -> tuple[float, float, float]:

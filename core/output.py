@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import geopandas as gpd
@@ -37,7 +38,8 @@ def check_writable(path: str | Path, endings: tuple[str, ...] = tuple(DRIVERS)) 
     Raises
     ------
     InputError
-        Where the ending is unknown, or the folder is missing or can't be written to.
+        Where the ending is unknown, the folder is missing or can't be written to, or
+        a GeoPackage holds more than an earlier result.
     """
     path = Path(path)
     if path.suffix.lower() not in endings:
@@ -51,10 +53,30 @@ def check_writable(path: str | Path, endings: tuple[str, ...] = tuple(DRIVERS)) 
             pass
     except OSError as error:
         raise InputError(f"Nothing can be written to the folder {path.parent}. Choose another.") from error
+    if path.suffix.lower() == ".gpkg" and (others := _other_layers(path)):
+        raise InputError(
+            f"{path} holds other layers, which would be lost: {', '.join(others)}. Choose another output."
+        )
     return path
 
 
-def check_apart(results: tuple[str | None, ...], inputs: tuple[str | None, ...]) -> None:
+def _other_layers(path: Path) -> list[str]:
+    """What a GeoPackage holds besides the one layer that a result of that name has."""
+    if not path.is_file():
+        return []
+    asked = "SELECT table_name FROM gpkg_contents ORDER BY table_name"
+    # as it is, if it can't be locked: a medium that can only be read, or another program's
+    for how in ("mode=ro", "mode=ro&immutable=1"):
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as database:
+                tables = [table for (table,) in database.execute(asked)]
+        except sqlite3.Error:  # the last time: no GeoPackage
+            continue
+        return [table for table in tables if table not in (path.stem, "layer_styles")]
+    return []
+
+
+def check_apart(results: Iterable[str | None], inputs: Iterable[str | None]) -> None:
     """Find out before the work begins whether a result would replace an input or another result.
 
     Raises
@@ -120,10 +142,12 @@ class Drafts(ExitStack):
         finally:
             super().__exit__(kind, error, trace)
 
-    def _folder(self, path: Path) -> Path:
+    def _draft(self, path: Path) -> Path:
+        """Where to write what goes to a path; to the file itself where the path is a link to one."""
+        path = path.resolve()
         folder = self.enter_context(tempfile.TemporaryDirectory(dir=path.parent, prefix=".exemplar-"))
         self._written.append((Path(folder), path))
-        return Path(folder)
+        return Path(folder) / path.name
 
     def table(self, table: gpd.GeoDataFrame, path: str | Path, geometry_type: str = "Polygon") -> None:
         """A layer as GeoPackage, shapefile, GeoJSON or GeoParquet, by the path's ending.
@@ -136,7 +160,7 @@ class Drafts(ExitStack):
         path = Path(path)
         driver = DRIVERS[path.suffix.lower()]
         options = {"ENCODING": "UTF-8"} if driver == "ESRI Shapefile" else {}
-        draft = self._folder(path) / path.name
+        draft = self._draft(path)
         try:
             if driver == "Parquet":
                 table.to_parquet(draft, index=False)
@@ -192,7 +216,7 @@ class Drafts(ExitStack):
         path = Path(path)
         kind = {"driver": "GTiff", "count": 1, "compress": "deflate", "tiled": True, "bigtiff": "if_safer"}
         try:
-            with rasterio.open(self._folder(path) / path.name, "w", **kind, **profile) as written:
+            with rasterio.open(self._draft(path), "w", **kind, **profile) as written:
                 yield written
         except (RasterioError, OSError) as error:
             raise InputError(f"{path} could not be written: {error}.") from error

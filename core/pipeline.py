@@ -106,6 +106,8 @@ def detect(
         for path in filter(None, (request.output, request.candidates)):
             output.check_holds(path, query.crs)
         example = _open_example(request, query, opened)
+        # a raster's name may hide its file: that of a table in a GeoPackage, or of a VRT's source
+        output.check_apart(_results(request), (*query.files, *example.raster.files))
         extent = asked_extent(request.extent, query)
         resolution = working_resolution(example, query, target, request.resolution)
         stretch = query.stretch if example.raster.dtype == query.dtype else None
@@ -150,10 +152,7 @@ def _check(request: DetectRequest) -> None:
         output.check_writable(request.candidates)
     if request.mask:
         output.check_writable(request.mask, (".tif", ".tiff"))
-    output.check_apart(
-        results=(request.output, request.candidates, request.mask),
-        inputs=(request.raster, request.example, request.example_raster),
-    )
+    output.check_apart(_results(request), (request.raster, request.example, request.example_raster))
     if request.encode not in ENCODINGS:
         raise InputError(
             f"There is no way to encode called {request.encode!r}. Choose one of: {', '.join(ENCODINGS)}."
@@ -164,6 +163,11 @@ def _check(request: DetectRequest) -> None:
         raise InputError("The seed must be 0 or more.")
     if request.min_score is not None and not 0 <= request.min_score <= 1:
         raise InputError("The least score must lie between 0 and 1.")
+
+
+def _results(request: DetectRequest) -> tuple[str | None, ...]:
+    """Every file that is written."""
+    return request.output, request.candidates, request.mask
 
 
 def _open_example(request: DetectRequest, query: Raster, opened: ExitStack) -> Example:

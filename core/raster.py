@@ -37,7 +37,8 @@ class Stretch:
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Stretch values of shape (H, W, bands) to uint8."""
-        share = (values - self.low) / np.maximum(self.high - self.low, np.finfo(np.float32).tiny)
+        with np.errstate(over="ignore"):  # of what says "no data" by a number without measure
+            share = (values - self.low) / np.maximum(self.high - self.low, np.finfo(np.float32).tiny)
         return (np.clip(np.nan_to_num(share), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
@@ -99,6 +100,11 @@ class Raster:
     def is_same_file(self, other: Raster) -> bool:
         """Whether both show the same place pixel by pixel, if in other bands."""
         return self is other or Path(self.path).resolve() == Path(other.path).resolve()
+
+    @property
+    def files(self) -> list[str]:
+        """The files that it is read from, as GDAL names them, whatever the path says."""
+        return self._dataset.files
 
     def close(self) -> None:
         self._dataset.close()

@@ -343,6 +343,8 @@ class ExemplarDock(QgsDockWidget):
     def _layers_removed(self, layer_ids: list[str]) -> None:
         if self._result is not None and self._result.id() in layer_ids:
             self._result = None
+            if not self.running:
+                self._note = ""  # it told of that layer
             self._refresh()
 
     # -- showing ----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from qgis.core import (
     QgsVectorLayer,
     QgsWkbTypes,
 )
+from qgis.PyQt.QtGui import QTransform
 
 from ..core.protocol import ROLES
 from .texts import tr
@@ -88,14 +89,28 @@ class Example:
         measure = QgsDistanceArea()
         measure.setSourceCrs(self.crs, project.transformContext())
         measure.setEllipsoid(self.crs.ellipsoidAcronym() or project.ellipsoid())
-        box = self.geometry.orientedMinimumBoundingBox()[0].asPolygon()[0]
-        sides = sorted(
-            (measure.measureLine(box[0], box[1]), measure.measureLine(box[1], box[2])), reverse=True
-        )
+        # Right angles are right in metres only: a degree is shorter to the east than to the north.
+        ground = QgsGeometry(self.geometry)
+        ground.transform(self._metres_from_map(measure))
+        _box, _area, _angle, width, height = ground.orientedMinimumBoundingBox()
+        sides = sorted((width, height), reverse=True)
         area = measure.measureArea(self.geometry)
         return tr("{length} × {width} m, {area} m²").format(
             length=_rounded(sides[0]), width=_rounded(sides[1]), area=_rounded(area)
         )
+
+    def _metres_from_map(self, measure: QgsDistanceArea) -> QTransform:
+        """To a plane about its middle whose units are metres."""
+        box = self.geometry.boundingBox()
+        middle = box.center()
+        across = measure.measureLine(
+            QgsPointXY(box.xMinimum(), middle.y()), QgsPointXY(box.xMaximum(), middle.y())
+        )
+        along = measure.measureLine(
+            QgsPointXY(middle.x(), box.yMinimum()), QgsPointXY(middle.x(), box.yMaximum())
+        )
+        scaled = QTransform.fromScale(across / box.width(), along / box.height())
+        return scaled.translate(-middle.x(), -middle.y())
 
 
 def _rounded(value: float) -> str:

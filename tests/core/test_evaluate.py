@@ -178,3 +178,35 @@ def test_files_without_polygons_are_refused(tmp_path):
     for name in ("absent.gpkg", "text.gpkg", "text.parquet", "table.csv", "."):
         with pytest.raises(InputError):
             read_polygons(tmp_path / name)
+
+
+def test_what_cannot_be_compared_is_said(tmp_path):
+    points = gpd.GeoDataFrame(geometry=[shapely.Point(1, 1)], crs=UTM)
+    points.to_file(tmp_path / "points.gpkg")
+    with pytest.raises(InputError, match="points or lines, but no polygons"):
+        read_polygons(tmp_path / "points.gpkg")
+    named = layer((10, 10, 30, 20), (50, 50, 60, 60)).assign(target=["vehicle", "building"])
+    named.to_file(tmp_path / "named.gpkg")
+    assert len(read_polygons(tmp_path / "named.gpkg", "vehicle")) == 1
+    with pytest.raises(InputError, match="no target 'boat'"):
+        read_polygons(tmp_path / "named.gpkg", "boat")
+    with pytest.raises(InputError, match="lie in the extent"):
+        evaluate(named, named, (1000.0, 0.0, 1001.0, 1.0))
+    nothing = evaluate(layer(), layer(), EXTENT)  # a tile with nothing on it, rightly so
+    assert nothing["n_truth"] == nothing["n_detected"] == 0
+
+
+def test_the_one_layer_of_polygons_is_read_and_of_several_none(tmp_path):
+    path = tmp_path / "layers.gpkg"
+    gpd.GeoDataFrame(geometry=[shapely.Point(1, 1)], crs=UTM).to_file(path, layer="a_notes")
+    layer((10, 10, 30, 20)).to_file(path, layer="roofs")
+    assert len(read_polygons(path)) == 1
+    layer((50, 50, 60, 60)).to_file(path, layer="sheds")
+    with pytest.raises(InputError, match=r"several layers: roofs, sheds\. Save the one"):
+        read_polygons(path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_measures_along_an_outline_are_left_out_without_a_word(tmp_path):
+    (tmp_path / "measured.csv").write_text('WKT\n"POLYGON ZM ((0 0 1 5,9 0 1 5,9 9 1 5,0 0 1 5))"\n')
+    assert len(read_polygons(tmp_path / "measured.csv")) == 1

@@ -262,3 +262,19 @@ def test_a_ring_that_is_not_closed_is_a_sentence(raster, tmp_path):
     )
     with pytest.raises(InputError, match="not closed"):
         read_example(path, raster)
+
+
+def test_a_place_cannot_be_wanted_and_not(raster, tmp_path):
+    path = tmp_path / "roles.gpkg"
+
+    def write(*negative):
+        shapes = [SQUARE, *negative]
+        roles = ["positive", *["negative"] * len(negative)]
+        gpd.GeoDataFrame({"role": roles}, geometry=shapes, crs=UTM).to_file(path)
+
+    for other in (SQUARE, SQUARE.buffer(5), shapely.box(500_020, 5_399_958, 500_028, 5_399_970)):
+        write(other)
+        with pytest.raises(InputError, match="A negative polygon covers a positive one"):
+            read_example(path, raster)
+    write(shapely.box(500_020, 5_399_958, 500_024, 5_399_970))  # a yard of it
+    assert len(read_example(path, raster).negatives_px) == 1

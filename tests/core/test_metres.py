@@ -5,8 +5,8 @@ import math
 import pytest
 import shapely
 from affine import Affine
-from pyproj import CRS, Geod
-from shapely import Polygon
+from pyproj import CRS, Geod, Transformer
+from shapely import LineString, Polygon
 from shapely.affinity import rotate, translate
 
 from core import metres
@@ -132,3 +132,30 @@ def test_pixel_sides_of_turned_and_stretched_rasters():
     degrees = Affine(1e-6, 0, 10, 0, -1e-6, 60)
     across, down = metres.metres_per_pixel(WGS84, degrees, 0, 0)
     assert across == pytest.approx(0.0558, rel=2e-3) and down == pytest.approx(0.1114, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("code", "lon", "lat"),
+    [
+        ("EPSG:4087", 24, 59),  # plate carrée: half as wide as it says
+        ("EPSG:3995", 24, 75),  # polar stereographic, far from the pole
+        ("EPSG:6933", 30, 50),  # equal area, squeezed
+        ("ESRI:54009", 30, 50),  # and slanted
+        ("EPSG:3035", -8, 38),
+        ("EPSG:32635", 27, 58),
+    ],
+)
+def test_areas_are_true_in_projections_of_every_kind(code, lon, lat):
+    crs, (length, width) = CRS(code), (30.0, 20.0)
+    to_map = Transformer.from_crs(WGS84, crs, always_xy=True)
+    house = shapely.transform(ground_rectangle(lon, lat, length, width), to_map.transform, interleaved=False)
+    assert metres.area_m2(house, crs) == pytest.approx(length * width, rel=2e-3)
+    outline = LineString(house.exterior.coords)
+    assert metres.length_m(outline, crs) == pytest.approx(2 * (length + width), rel=5e-3)
+
+
+def test_an_invented_georeference_is_taken_at_its_word():
+    """Coordinates that no place has, or that lie outside where the CRS is meant for."""
+    for crs, x, y in ((CRS("EPSG:27700"), 5e7, 5e7), (CRS("EPSG:3035"), 0, 0)):
+        assert metres.metres_per_unit(crs, x, y) == (1, 1)
+        assert metres.area_m2(shapely.box(x, y, x + 3, y + 2), crs) == pytest.approx(6)

@@ -28,6 +28,7 @@ from .. import layers
 from ..texts import tr
 from . import inputs
 from .algorithm import INPUT_PROBLEMS, TARGETS, ImageAlgorithm, LayerStyle, default_of, ended_early, telling
+from .destination import check_destination
 from .written_raster import take_crs
 
 POLYGONS = QgsProcessing.SourceType.TypeVectorPolygon
@@ -192,6 +193,8 @@ class DetectAlgorithm(ImageAlgorithm):
         source = self.parameterAsSource(parameters, "EXAMPLE", context)
         if source is None:
             raise layers.LayerError(self.invalidSourceError(parameters, "EXAMPLE"))
+        example = self.parameterAsVectorLayer(parameters, "EXAMPLE", context)
+        check_destination(parameters.get("OUTPUT"), [raster, other, example])
         drawn_on = other if other is not None else raster
         named = self.parameterAsString(parameters, "ROLE", context)
         polygons = [

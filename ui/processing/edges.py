@@ -24,6 +24,7 @@ from .. import layers
 from ..texts import tr
 from . import inputs
 from .algorithm import INPUT_PROBLEMS, ImageAlgorithm, LayerStyle, default_of, ended_early, telling
+from .destination import check_destination
 from .written_raster import take_crs
 
 LINES = QgsProcessing.SourceType.TypeVectorLine
@@ -121,6 +122,7 @@ class EdgesAlgorithm(ImageAlgorithm):
         """The request without its files."""
         raster = self.parameterAsRasterLayer(parameters, "RASTER", context)
         path = inputs.raster_path(raster)
+        check_destination(parameters.get("LINES"), [raster])
         resolution = parameters.get("RESOLUTION")
         return EdgesRequest(
             raster=path,

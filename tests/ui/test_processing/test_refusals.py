@@ -62,6 +62,45 @@ class TestRefusal:
         QgsProject.instance().addMapLayer(layer)
         assert sentence in problem({**given, "EXAMPLE": layer.id()})
 
+    @pytest.fixture
+    def example_file(self, polygons, tmp_path):
+        """The first example alone, as the layer ``example`` of a GeoPackage."""
+        from qgis.core import QgsProject, QgsVectorFileWriter, QgsVectorLayer
+
+        path = str(tmp_path / "drawn.gpkg")
+        options = QgsVectorFileWriter.SaveVectorOptions()
+        options.layerName = "example"
+        polygons.selectByIds([next(polygons.getFeatures()).id()])
+        options.onlySelectedFeatures = True
+        context = QgsProject.instance().transformContext()
+        QgsVectorFileWriter.writeAsVectorFormatV3(polygons, path, context, options)
+        layer = QgsVectorLayer(f"{path}|layername=example", "Drawn", "ogr")
+        assert layer.isValid()
+        QgsProject.instance().addMapLayer(layer)
+        return layer, path
+
+    def test_an_output_that_would_replace_an_input(self, problem, given, example_file, raster):
+        layer, path = example_file
+        asked = {**given, "EXAMPLE": layer.id()}
+        for output in (path, f"ogr:dbname='{path}' table=\"example\" (geom)"):
+            assert f"“Drawn” lies in {path} and would be lost" in problem({**asked, "OUTPUT": output})
+        assert "“Image” lies in" in problem({**asked, "OUTPUT": raster.source()})
+
+    def test_an_output_in_a_folder_that_is_not_there(self, problem, given, tmp_path):
+        sentence = problem({**given, "OUTPUT": str(tmp_path / "nowhere" / "found.gpkg")})
+        assert f"There is no folder {tmp_path / 'nowhere'}: make it first" in sentence
+
+    def test_another_table_beside_the_example_is_fine(self, run, given, example_file):
+        from qgis.core import QgsVectorLayer
+
+        layer, path = example_file
+        run(
+            "detect",
+            {**given, "EXAMPLE": layer.id(), "OUTPUT": f"ogr:dbname='{path}' table=\"found\" (geom)"},
+        )
+        for name in ("example", "found"):
+            assert QgsVectorLayer(f"{path}|layername={name}", name, "ogr").featureCount() == 1
+
     def test_without_a_check_before_the_run_refuses(self, registry, given, new_context, pids):
         """In a model nobody calls checkParameterValues."""
         from qgis.core import QgsProcessingFeedback

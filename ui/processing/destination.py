@@ -1,0 +1,73 @@
+"""Where Processing is to write a layer: found out before hours of work whether it can, and loses no input."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from qgis.core import (
+    QgsDataSourceUri,
+    QgsMapLayer,
+    QgsProcessing,
+    QgsProcessingOutputLayerDefinition,
+    QgsProperty,
+    QgsProviderRegistry,
+)
+
+from .. import layers
+from ..texts import tr
+
+# A provider's name before a destination; a single letter is a drive of Windows.
+_PROVIDER = re.compile(r"^[A-Za-z]{2,}:")
+
+
+class Place(NamedTuple):
+    """A file, and the table in it that is written; without one the whole file is."""
+
+    path: Path
+    table: str
+
+
+def place_of(value: Any) -> Place | None:
+    """Where a parameter's value for a layer puts it; None for memory, a temporary file, a server."""
+    if isinstance(value, QgsProcessingOutputLayerDefinition):
+        value = value.sink
+    if isinstance(value, QgsProperty):
+        value = value.staticValue()  # None of an expression, which only the run can evaluate
+    if not isinstance(value, str) or value in ("", QgsProcessing.TEMPORARY_OUTPUT):
+        return None
+    if value.startswith("ogr:"):
+        uri = QgsDataSourceUri(value.removeprefix("ogr:"))
+        return Place(Path(uri.database()).absolute(), uri.table()) if uri.database() else None
+    return None if _PROVIDER.match(value) else Place(Path(value).absolute(), "")
+
+
+def check_destination(value: Any, given: list[QgsMapLayer | None]) -> None:
+    """Raise ``LayerError`` where a layer can't be written, or would replace one that was given.
+
+    QGIS makes the file only when all work is done.
+    """
+    if (place := place_of(value)) is None:
+        return
+    folder = place.path.parent
+    if not folder.is_dir():
+        raise layers.LayerError(
+            tr("There is no folder {folder}: make it first, or choose another.").format(folder=folder)
+        )
+    if not os.access(folder, os.W_OK):
+        raise layers.LayerError(
+            tr("Nothing can be written to the folder {folder}: choose another.").format(folder=folder)
+        )
+    for layer in filter(None, given):
+        parts = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source())
+        path, table = parts.get("path"), parts.get("layerName") or ""
+        if not path or Path(path).resolve() != place.path.resolve():
+            continue
+        if not place.table or not table or place.table == table:
+            raise layers.LayerError(
+                tr("“{layer}” lies in {path} and would be lost: choose another output.").format(
+                    layer=layer.name(), path=place.path
+                )
+            )
