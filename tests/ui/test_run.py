@@ -37,6 +37,26 @@ def test_the_steps_enable_one_another(dock, iface, square, raster):
     assert dock.run_step.note == "First add an aerial image to the project."
 
 
+@pytest.mark.parametrize("crs", ["EPSG:32635", "EPSG:4326", "EPSG:3857"])
+def test_an_examples_size_is_that_on_the_ground(plugin, crs):
+    """A house of 12 x 6 m, turned by 30 degrees, at 59 degrees north: a degree east is half of one north."""
+    from exemplar.ui.example import Example
+    from qgis.core import (
+        QgsCoordinateReferenceSystem,
+        QgsCoordinateTransform,
+        QgsGeometry,
+        QgsPointXY,
+        QgsProject,
+        QgsRectangle,
+    )
+
+    house = QgsGeometry.fromRect(QgsRectangle(500_000, 6_540_000, 500_012, 6_540_006))
+    house.rotate(30, QgsPointXY(500_000, 6_540_000))
+    utm, given = (QgsCoordinateReferenceSystem(name) for name in ("EPSG:32635", crs))
+    house.transform(QgsCoordinateTransform(utm, given, QgsProject.instance()))
+    assert Example.from_geometry(house, given).describe() == "12.0 × 6.0 m, 72.1 m²"  # UTM's 0.9996
+
+
 def test_the_choices_come_from_the_engine(dock):
     assert [dock.where_step.target_box.itemText(i) for i in range(2)] == ["Building", "Vehicle"]
     assert dock.where_step.strategy() == "random-point"  # its default, though not its first
@@ -55,6 +75,15 @@ def test_a_run_adds_a_styled_layer_on_top(run, iface, raster, ready):
     assert ready.run_step.note == "1 found in 1.5 s, at 0.20 m per pixel, with scores from 0.50."
     assert ready.run_step.save_button.isEnabled()
     assert iface.messages() == []
+
+
+def test_a_result_that_is_removed_is_spoken_of_no_more(run, ready):
+    from qgis.core import QgsProject
+
+    layer = run()
+    assert ready.run_step.note.startswith("1 found")
+    QgsProject.instance().removeMapLayer(layer)
+    assert "found" not in ready.run_step.note
 
 
 def test_progress_shows(ready, habits, until):
