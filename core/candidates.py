@@ -106,7 +106,7 @@ def _known(canvas: Canvas, shape: tuple[int, int]) -> list[np.ndarray]:
 
 
 def _recovered(logits: np.ndarray, inside: np.ndarray, beside: np.ndarray) -> np.ndarray:
-    positive = (logits > 0).reshape(len(logits), -1).astype(np.float32)
+    positive = (logits > 0).reshape(len(logits), inside.size).astype(np.float32)
     hit, spill = positive @ inside.ravel(), positive @ beside.ravel()
     return (hit / (inside.sum() + spill)).astype(np.float32)
 

@@ -48,12 +48,13 @@ def check_writable(path: str | Path, endings: tuple[str, ...] = tuple(DRIVERS)) 
         raise InputError(f"{path} is a folder. Give the path of a file.")
     if not path.parent.is_dir():
         raise InputError(f"There is no folder {path.parent}. Make it first, or choose another.")
+    file = path.resolve()  # where the path is a link: what it leads to
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".exemplar-"):
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".exemplar-"):
             pass
     except OSError as error:
         raise InputError(f"Nothing can be written to the folder {path.parent}. Choose another.") from error
-    if path.suffix.lower() == ".gpkg" and (others := _other_layers(path)):
+    if path.suffix.lower() == ".gpkg" and (others := _other_layers(file)):
         raise InputError(
             f"{path} holds other layers, which would be lost: {', '.join(others)}. Choose another output."
         )
@@ -61,18 +62,19 @@ def check_writable(path: str | Path, endings: tuple[str, ...] = tuple(DRIVERS)) 
 
 
 def _other_layers(path: Path) -> list[str]:
-    """What a GeoPackage holds besides the one layer that a result of that name has."""
+    """What a GeoPackage holds besides the one layer of shapes that a result of that name has."""
     if not path.is_file():
         return []
-    asked = "SELECT table_name FROM gpkg_contents ORDER BY table_name"
+    asked = "SELECT table_name, data_type FROM gpkg_contents ORDER BY table_name"
+    own = {(path.stem, "features"), ("layer_styles", "attributes")}  # the latter is QGIS's, of the former
     # as it is, if it can't be locked: a medium that can only be read, or another program's
     for how in ("mode=ro", "mode=ro&immutable=1"):
         try:
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as database:
-                tables = [table for (table,) in database.execute(asked)]
+                tables = database.execute(asked).fetchall()
         except sqlite3.Error:  # the last time: no GeoPackage
             continue
-        return [table for table in tables if table not in (path.stem, "layer_styles")]
+        return [table for table, kind in tables if (table, kind) not in own]
     return []
 
 

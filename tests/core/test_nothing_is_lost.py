@@ -36,9 +36,9 @@ def test_a_geopackage_with_other_layers_is_refused_by_their_names(tmp_path):
 
 
 def test_a_geopackage_with_an_image_is_refused(noisy_raster, tmp_path):
-    path = tmp_path / "image.gpkg"
+    path = tmp_path / "PHOTO.gpkg"  # the table has the file's own name, as an earlier result's
     rasterio.shutil.copy(noisy_raster, path, driver="GPKG", RASTER_TABLE="PHOTO")
-    with pytest.raises(InputError, match="PHOTO"):
+    with pytest.raises(InputError, match="would be lost: PHOTO"):
         check_writable(path)
 
 
@@ -55,10 +55,12 @@ def test_an_earlier_result_is_replaced_styled_or_not(tmp_path):
 
 
 def test_a_raster_in_a_geopackage_is_not_overwritten(noisy_raster, example, tmp_path):
-    path = tmp_path / "FOUND.gpkg"  # the table has the file's own name, as an earlier result's
-    rasterio.shutil.copy(noisy_raster, path, driver="GPKG", RASTER_TABLE="FOUND")
+    path = tmp_path / "image.gpkg"
+    rasterio.shutil.copy(noisy_raster, path, driver="GPKG", RASTER_TABLE="PHOTO")
+    path = path.rename(tmp_path / "image.tif")  # GDAL looks into it, whatever its name
     before = path.read_bytes()
-    asked = {"raster": f"GPKG:{path}:FOUND", "example": str(example), "output": str(path)}
+    found = str(tmp_path / "found.gpkg")
+    asked = {"raster": f"GPKG:{path}:PHOTO", "example": str(example), "output": found, "mask": str(path)}
     with pytest.raises(InputError, match="would be overwritten"):
         detect(DetectRequest(**asked), segmenter=object())
     assert path.read_bytes() == before
