@@ -2,6 +2,8 @@
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
+import pyogrio
 import pytest
 import rasterio
 import rasterio.shutil
@@ -46,7 +48,7 @@ def test_an_earlier_result_is_replaced_styled_or_not(tmp_path):
     path = tmp_path / "found.gpkg"
     write_table(table_of(3), path)
     check_writable(path)
-    gpd.GeoDataFrame({"styleName": ["mine"]}, geometry=[None], crs=UTM).to_file(path, layer="layer_styles")
+    pyogrio.write_dataframe(pd.DataFrame({"styleName": ["mine"]}), path, layer="layer_styles")  # as QGIS does
     check_writable(path)
     (tmp_path / "other.gpkg").write_text("no database")
     check_writable(tmp_path / "other.gpkg")
