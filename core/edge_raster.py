@@ -94,25 +94,21 @@ def find_edges(
             progress(0.0, "loading the model")
             segmenter = Segmenter.load(request.model, request.checkpoint, request.device)
         grid = Grid(*raster.size_work(resolution), column=0, example_px=OVERLAP, evenly=False)
-        tiles, there = _tiles(grid, window), False
+        tiles = _tiles(grid, window)
 
         def of_tile(number: int, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
-            nonlocal there
             progress(number / len(tiles), f"tile {number + 1} of {len(tiles)}")
             if cancelled():
                 raise CancelledError
             image, valid = raster.read(
                 tile.x_work, tile.y_work, grid.tile_width, grid.tile_height, resolution
             )
-            there |= bool(valid.any())
             strength = edge_strength(segmenter, image, valid, cancelled)
             process.give_memory_back()  # else gaps between large arrays add up tile by tile
             return strength, valid
 
         drafts = opened.enter_context(output.Drafts())
         found = _write(request, drafts, _strips(grid, tiles, window, of_tile), window, raster, resolution)
-        if not there:
-            raise InputError(f"{request.raster} holds no data there. Choose another extent or raster.")
         lines_work, strength = edge_lines.trace(found)
         if cancelled():
             raise CancelledError

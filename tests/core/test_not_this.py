@@ -38,7 +38,8 @@ def raster(noisy_raster):
 
 @pytest.mark.parametrize("name", ["example.geojson", "example.gpkg", "example.shp"])
 def test_the_column_role_says_what_is_not_wanted(raster, write_polygons, name):
-    path = write_polygons([LARGE, SQUARE, SMALL], name, role=["negative", "positive", None])
+    beside = shapely.box(500_050, 5_399_960, 500_056, 5_399_965)
+    path = write_polygons([LARGE, SQUARE, beside], name, role=["negative", "positive", None])
     example = read_example(path, raster)
     assert [p.area for p in example.polygons_px] == pytest.approx([24 * 24, 12 * 10])
     assert [p.area for p in example.negatives_px] == pytest.approx([136 * 54])

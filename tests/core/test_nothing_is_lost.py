@@ -1,7 +1,6 @@
 """What the user has is not overwritten: other layers, inputs under another name, what a link leads to."""
 
 import geopandas as gpd
-import numpy as np
 import pandas as pd
 import pyogrio
 import pytest
@@ -93,18 +92,3 @@ def test_a_link_stays_a_link(tmp_path, ending):
     assert link.is_symlink()
     read = gpd.read_parquet if ending == ".parquet" else gpd.read_file
     assert len(read(real)) == 4
-
-
-def test_edges_of_an_image_without_data_are_refused(tmp_path):
-    path, there = tmp_path / "empty.tif", {"crs": UTM, "transform": rasterio.Affine(1, 0, 5e5, 0, -1, 5.4e6)}
-    profile = {"driver": "GTiff", "width": 64, "height": 64, "count": 3, "dtype": "uint8", "nodata": 0}
-    with rasterio.open(path, "w", **profile, **there) as written:
-        written.write(np.zeros((3, 64, 64), np.uint8))
-
-    class Nobody:
-        def encode(self, _):
-            raise AssertionError("there is nothing to see")
-
-    with pytest.raises(InputError, match="holds no data there"):
-        find_edges(EdgesRequest(raster=str(path), output=str(tmp_path / "edges.tif")), segmenter=Nobody())
-    assert [one.name for one in tmp_path.iterdir()] == ["empty.tif"]
