@@ -24,40 +24,38 @@ NEIGHBOURHOOD = 1e4  # map units within which that is asked once only
 STEP_DEG, STEP = 1e-4, 10.0  # either way of a place, about ten metres
 
 
-@lru_cache(maxsize=16)
-def _ellipsoid_of(crs: CRS) -> tuple[Geod, Transformer] | None:
-    """Ellipsoid and transformer to longitude, latitude; None where a CRS has none."""
+def _lonlat_at(crs: CRS | None, x_map: float, y_map: float) -> tuple[Geod, Transformer] | None:
+    """Ellipsoid and transformer to longitude, latitude; None where map units are true about a place."""
+    return None if crs is None else _lonlat_near(crs, x_map // NEIGHBOURHOOD, y_map // NEIGHBOURHOOD)
+
+
+@lru_cache(maxsize=256)  # one look for each shape: to tell two CRSs apart takes their whole text
+def _lonlat_near(crs: CRS, column: float, row: float) -> tuple[Geod, Transformer] | None:
+    """As :func:`_lonlat_at`, by the middle of a neighbourhood."""
     if crs.is_compound:  # with heights: the horizontal part is asked
         crs = crs.sub_crs_list[0]
     if not (crs.is_geographic or crs.is_projected) or crs.geodetic_crs is None:
         return None
-    return crs.get_geod(), Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
-
-
-def _lonlat_at(crs: CRS, x_map: float, y_map: float) -> tuple[Geod, Transformer] | None:
-    """As :func:`_ellipsoid_of`; None, too, where map units are ground metres, or feet, about a place."""
-    if crs.is_geographic or _is_mercator(crs) or not _is_true(crs, *_neighbourhood(x_map, y_map)):
-        return _ellipsoid_of(crs)
-    return None
+    geodetic = _ellipsoid_of(crs)
+    if crs.is_geographic or _is_mercator(crs):
+        return geodetic
+    x_map, y_map = (column + 0.5) * NEIGHBOURHOOD, (row + 0.5) * NEIGHBOURHOOD
+    return None if _is_true(crs, geodetic, x_map, y_map) else geodetic
 
 
 @lru_cache(maxsize=16)
+def _ellipsoid_of(crs: CRS) -> tuple[Geod, Transformer]:
+    return crs.get_geod(), Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+
+
 def _is_mercator(crs: CRS) -> bool:
     """Whether a CRS is one of the web's maps or its kin, true at the equator at best."""
     method = (crs.coordinate_operation.method_name if crs.coordinate_operation else "").lower()
-    return crs.is_projected and "mercator" in method and "transverse" not in method
+    return "mercator" in method and "transverse" not in method
 
 
-def _neighbourhood(x_map: float, y_map: float) -> tuple[float, float]:
-    return x_map // NEIGHBOURHOOD, y_map // NEIGHBOURHOOD
-
-
-@lru_cache(maxsize=256)
-def _is_true(crs: CRS, column: float, row: float) -> bool:
-    """Whether a unit of length is what it says in the middle of a neighbourhood, or nobody can tell."""
-    if (geodetic := _ellipsoid_of(crs)) is None:
-        return True
-    x_map, y_map = (column + 0.5) * NEIGHBOURHOOD, (row + 0.5) * NEIGHBOURHOOD
+def _is_true(crs: CRS, geodetic: tuple[Geod, Transformer], x_map: float, y_map: float) -> bool:
+    """Whether a projection's unit of length is what it says at a place, or nobody can tell."""
     area = crs.area_of_use
     try:
         lon, lat = geodetic[1].transform(x_map, y_map, errcheck=True)
@@ -77,9 +75,9 @@ def _between(west: float, lon: float, east: float) -> bool:
     return (lon - west) % 360 <= (east - west) % 360 or east - west >= 360
 
 
-def _unit(crs: CRS) -> float:
-    """Metres of a CRS's unit of length, as it says."""
-    return crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
+def _unit(crs: CRS | None) -> float:
+    """Metres of a CRS's unit of length, as it says; without a CRS a unit is a metre."""
+    return crs.axis_info[0].unit_conversion_factor if crs and crs.axis_info else 1.0
 
 
 def _per_unit(
@@ -100,8 +98,6 @@ def metres_per_unit(crs: CRS | None, x_map: float, y_map: float) -> tuple[float,
 
     Without a CRS a unit is a metre.
     """
-    if crs is None:
-        return 1.0, 1.0
     geodetic = _lonlat_at(crs, x_map, y_map)
     if geodetic is None:
         return _unit(crs), _unit(crs)
@@ -132,9 +128,9 @@ def plane_from_px(crs: CRS | None, map_from_px: Affine, x_px: float, y_px: float
 
 def area_m2(polygon_map: Polygon, crs: CRS | None) -> float:
     """True area of a polygon in square metres, holes taken out."""
-    geodetic = None if crs is None else _lonlat_at(crs, *_middle(polygon_map))
+    geodetic = _lonlat_at(crs, *_middle(polygon_map))
     if geodetic is None:
-        return polygon_map.area * (1.0 if crs is None else _unit(crs)) ** 2
+        return polygon_map.area * _unit(crs) ** 2
     geod, to_lonlat = geodetic
     # The geodesic area has a sign, so a hole that runs the shell's way round would be added.
     polygon_lonlat = orient(shapely.transform(polygon_map, to_lonlat.transform, interleaved=False))
@@ -143,9 +139,9 @@ def area_m2(polygon_map: Polygon, crs: CRS | None) -> float:
 
 def length_m(line_map: LineString, crs: CRS | None) -> float:
     """True length of a line in metres."""
-    geodetic = None if crs is None else _lonlat_at(crs, *_middle(line_map))
+    geodetic = _lonlat_at(crs, *_middle(line_map))
     if geodetic is None:
-        return line_map.length * (1.0 if crs is None else _unit(crs))
+        return line_map.length * _unit(crs)
     geod, to_lonlat = geodetic
     return geod.geometry_length(shapely.transform(line_map, to_lonlat.transform, interleaved=False))
 

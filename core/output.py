@@ -70,7 +70,7 @@ def _other_layers(path: Path) -> list[str]:
     # as it is, if it can't be locked: a medium that can only be read, or another program's
     for how in ("mode=ro", "mode=ro&immutable=1"):
         try:
-            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as database:
+            with closing(sqlite3.connect(f"{path.as_uri()}?{how}", uri=True)) as database:
                 tables = database.execute(asked).fetchall()
         except sqlite3.Error:  # the last time: no GeoPackage
             continue

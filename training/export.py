@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from core.embedded import BOX_HEAD, SEMANTIC_HEAD, build_embedded
@@ -27,6 +28,15 @@ def to_half(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if not torch.isfinite(half[name].float()).all():
             raise ValueError(f"{name} does not fit into float16")
     return half
+
+
+def rewrite(path: Path, state: dict[str, torch.Tensor]) -> None:
+    """Give a model file other weights; a half-written file never has the final name."""
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    part = path.with_suffix(".part")
+    save_file(state, part, metadata=metadata)
+    part.replace(path)
 
 
 def export(checkpoint: Path, output: Path = MODEL_FILE) -> int:

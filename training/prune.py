@@ -18,18 +18,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from core.quality import PREFIX as QUALITY_HEAD
 from core.verified_file import hash_file
 from core.widths import INNER, LAST, inverted_residuals
 from training.cache import FOLDER
-from training.export import MODEL_FILE
+from training.export import MODEL_FILE, rewrite
 from training.network import Trainee
 from training.plates import REAL_DATA
-from training.quality import network_weights, trainee_of
+from training.quality import trainee_of
+from training.state import widened
 from training.steps import Data, random_view
 
 VIEWS, SIDE = 300, 512
@@ -71,14 +70,8 @@ def drop(state: dict[str, Tensor], live: dict[str, Tensor]) -> dict[str, Tensor]
 
 def prune(path: Path, images: Iterable[np.ndarray]) -> None:
     """Rewrite a model file without what none of the images (H, W, 3) makes fire."""
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-    state = load_file(path)
-    quality = {name: value for name, value in state.items() if name.startswith(QUALITY_HEAD)}
-    dropped = drop(network_weights(path), alive(trainee_of(path), images)) | quality
-    part = path.with_suffix(".part")
-    save_file(dropped, part, metadata=metadata)
-    part.replace(path)
+    live = alive(trainee_of(path), images)
+    rewrite(path, drop(widened(load_file(path)), live))
 
 
 def views(data: Data, count: int, seed: int = 0) -> Iterable[np.ndarray]:

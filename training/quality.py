@@ -18,8 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -27,7 +26,7 @@ from core.quality import PREFIX, QualityHead
 from core.verified_file import hash_file
 from training.cache import FOLDER as CACHE
 from training.cache import fill_cache
-from training.export import MODEL_FILE, to_half
+from training.export import MODEL_FILE, rewrite, to_half
 from training.network import Trainee
 from training.plates import ScenePlates
 from training.state import of_sam, widened
@@ -122,13 +121,9 @@ def report(head: QualityHead, sample: Sample) -> str:
 
 def add_head(path: Path, head: QualityHead) -> None:
     """Write the head into a model file, in the place of one that is there."""
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
     state = network_weights(path)
     state |= to_half({f"{PREFIX}{name}": value for name, value in head.state_dict().items()})
-    part = path.with_suffix(".part")
-    save_file(state, part, metadata=metadata)
-    part.replace(path)
+    rewrite(path, state)
 
 
 def main() -> None:

@@ -159,3 +159,10 @@ def test_an_invented_georeference_is_taken_at_its_word():
     for crs, x, y in ((CRS("EPSG:27700"), 5e7, 5e7), (CRS("EPSG:3035"), 0, 0)):
         assert metres.metres_per_unit(crs, x, y) == (1, 1)
         assert metres.area_m2(shapely.box(x, y, x + 3, y + 2), crs) == pytest.approx(6)
+
+
+def test_a_web_map_with_heights_is_measured_as_one_without():
+    """Near the equator, where its units are off by less than a hundredth."""
+    x, y = 3_600_000.0, 34_000.0
+    with_heights = metres.metres_per_unit(CRS("EPSG:3857+5773"), x, y)
+    assert with_heights == metres.metres_per_unit(WEB, x, y) == pytest.approx((1, 0.9933), abs=2e-4)
