@@ -257,6 +257,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--checkpoint")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--keep", type=Path, help="folder to keep examples and detections in")
     parser.add_argument(
         "--pictures",
@@ -272,7 +273,7 @@ def run(options: argparse.Namespace) -> dict:
         raise ExemplarError("Give one --truth for each --raster.")
     if options.extent and len(options.raster) > 1:
         raise ExemplarError("--extent is for one raster.")
-    segmenter = Segmenter.load(options.model, options.checkpoint, options.device)
+    segmenter = Segmenter.load(options.model, options.checkpoint, options.device, options.precision)
     places = [
         read_place(raster, truth, options.target, options.extent)
         for raster, truth in zip(options.raster, options.truth, strict=True)

@@ -134,7 +134,7 @@ def table(
 
 def run(options: argparse.Namespace) -> str:
     """Measure; gives the Markdown. Stops after the example in which the minutes end."""
-    segmenter = Segmenter.load(options.model, options.checkpoint, options.device)
+    segmenter = Segmenter.load(options.model, options.checkpoint, options.device, options.precision)
     answer = voting(STRATEGIES[options.strategy], options.runs)
     tables = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -173,6 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--checkpoint")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
     options = parser.parse_args(arguments)
     try:
         print(run(options))

@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> dict:
         raise InputError("Give at least one scene, a size from 64 in steps of 4, and enlarge once or more.")
     if options.size * options.enlarged > 1024:
         raise InputError("An enlarged scene must fit SAM's canvas of 1024 pixels.")
-    segmenter = Segmenter.load(options.model, options.checkpoint, options.device)
+    segmenter = Segmenter.load(options.model, options.checkpoint, options.device, options.precision)
     scenes, strengths = [], []
     for seed in range(options.first_seed, options.first_seed + options.scenes):
         started = time.process_time()
@@ -137,6 +137,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--checkpoint")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--json", action="store_true", help="one line instead of an indented object")
     return parser
 

@@ -153,7 +153,7 @@ def run(options: argparse.Namespace) -> dict:
     """Measure; gives the object that is printed."""
     if len(options.raster) != len(options.truth):
         raise ExemplarError("Give one --truth for each --raster.")
-    segmenter = Segmenter.load(options.model, options.checkpoint, options.device)
+    segmenter = Segmenter.load(options.model, options.checkpoint, options.device, options.precision)
     result: dict = {}
     everything: list[tuple[float, float]] = []
     for name in targets_of(options.truth, options.target):
@@ -199,6 +199,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--checkpoint")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--json", action="store_true", help="one line instead of an indented object")
     return parser
 

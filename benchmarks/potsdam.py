@@ -154,7 +154,7 @@ def run(options: argparse.Namespace) -> dict:
         with Raster(tile.image) as raster:
             bounds = raster.bounds_map
         places.append(Place(str(tile.image), read_truth(tile, options.target), _middle(bounds, options.part)))
-    segmenter = Segmenter.load(options.model, options.checkpoint, options.device)
+    segmenter = Segmenter.load(options.model, options.checkpoint, options.device, options.precision)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

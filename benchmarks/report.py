@@ -37,13 +37,14 @@ from core.prompts import STRATEGIES
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 HEAD = """# Results
-Written by `{command}`; nothing here is typed by hand. {model}, default settings, {runs} runs per
-tile. Examples are drawn by the seed from the truth: whole objects of at least half the median
-size; where the truth is boxes, the model's own outline in one of them, another one being drawn
-where it fills less than a third of its box. An example is one of the objects and counts as found.
-No validation image was used in training, but those of Kampala and Banepa adjoin training images
-of the same orthophotos. IoU is that of the unions of polygons over the whole image; coverage is
-the truth's share of it, which is the IoU of the answer `everything`. F1 matches objects one to one.
+Written by `{command}`; nothing here is typed by hand. {model}, {precision} precision,
+else default settings, {runs} runs per tile. Examples are drawn by the seed from the truth: whole
+objects of at least half the median size; where the truth is boxes, the model's own outline in one
+of them, another one being drawn where it fills less than a third of its box. An example is one of
+the objects and counts as found. No validation image was used in training, but those of Kampala and
+Banepa adjoin training images of the same orthophotos. IoU is that of the unions of polygons over
+the whole image; coverage is the truth's share of it, which is the IoU of the answer `everything`.
+F1 matches objects one to one.
 
 The lecture's column (Vora and Saha, arXiv 2408.07393) is building IoU on ISPRS Potsdam with
 Meta's SAM and *all* objects of the example image given; it is another place and another model,
@@ -219,7 +220,7 @@ def version(options: argparse.Namespace) -> str:
 def write(options: argparse.Namespace, command: str) -> None:
     """Measure every place and write the page, after each measurement anew."""
     measured_with = version(options)
-    network = ["--model", options.model, "--seed", str(options.seed)]
+    network = ["--model", options.model, "--precision", options.precision, "--seed", str(options.seed)]
     if options.checkpoint:
         network += ["--checkpoint", options.checkpoint]
     head, sections, rows, wrong_rows, finer_rows = "", [], [], [], []
@@ -244,6 +245,7 @@ def write(options: argparse.Namespace, command: str) -> None:
             head = HEAD.format(
                 command=command,
                 model="Embedded model" if options.model == "embedded" else f"Model `{options.model}`",
+                precision=options.precision,
                 runs=options.runs,
                 reference=result["reference"],
             )
@@ -316,6 +318,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="left out there: automatic masks of a tile that is enlarged threefold take a quarter of an hour",
     )
     parser.add_argument("--model", default="embedded")
+    parser.add_argument("--precision", default="single", help="see core (single, which all processors have)")
     parser.add_argument("--checkpoint")
     parser.add_argument("--keep", type=Path, help="folder to keep measurements in, and to take them from")
     parser.add_argument(

@@ -141,18 +141,18 @@ def ours(
     if settings:
         process.prepare()
     from core.candidates import most_confident
-    from core.embedded import build_embedded
     from core.folding import settle
     from core.mobile_sam import build_mobile_sam
     from core.sam import Segmenter, build_vit
 
     canvas, area = _canvas(layout)
     prompts = _prompts(canvas, runs)
-    builders = {"mobile_sam": build_mobile_sam, "embedded": build_embedded}
-    build = builders.get(model, partial(build_vit, model))
-    network = _random(build)
-    settle(network)  # as after loading a file
-    segmenter = Segmenter(network, model)
+    if model == "embedded":  # as it ships, but for the heads that SAM has none of
+        segmenter = Segmenter(Segmenter.load(model, None, "cpu").sam, model)
+    else:
+        network = _random(build_mobile_sam if model == "mobile_sam" else partial(build_vit, model))
+        settle(network)  # as after loading a file
+        segmenter = Segmenter(network, model)
     some = {"keep": most_confident(canvas, runs)} if kept else {}
     if warm:
         segmenter.encode(canvas.image)

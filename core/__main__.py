@@ -17,6 +17,8 @@ from .errors import OUT_OF_MEMORY, CancelledError, ExemplarError, is_out_of_memo
 from .progress import write_progress
 from .protocol import DetectRequest, EdgesRequest, EvaluateRequest
 
+PRECISION = "auto, single (float32) or half: of the network's encoder; auto is half where that is known to do"
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -53,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         "--min-score", type=float, help="least score (default: 0.55, more beside negative polygons)"
     )
     detect.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    detect.add_argument("--precision", default="auto", help=PRECISION)
     detect.add_argument("--regularize", action="store_true", help="right angles, where they cost little")
     detect.add_argument("--rectangles", action="store_true", help="every object as an oriented rectangle")
     detect.add_argument(
@@ -90,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"least strength of a line ({EdgesRequest.min_strength})",
     )
     edges.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    edges.add_argument("--precision", default="auto", help=PRECISION)
     edges.add_argument("--progress", choices=("text", "json", "none"), default="text")
     edges.set_defaults(run=_edges)
 

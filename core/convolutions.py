@@ -23,6 +23,11 @@ _THERE = (
     and torch.backends.mkldnn.is_available()
     and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")  # elsewhere not all of it is there
 )
+_PRECISIONS = (
+    (torch.float32, torch.bfloat16)
+    if _THERE and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    else (torch.float32,)
+)
 
 # What may follow a convolution: as oneDNN's operators want to be told it, and as torch does it.
 _AFTER = {
@@ -139,7 +144,7 @@ def in_one_pass(x: Tensor) -> bool:
         _THERE
         and x.shape[-2:].numel() > 1  # of a single cell nobody can tell how it is laid out
         and x.device.type == "cpu"
-        and x.dtype == torch.float32
+        and x.dtype in _PRECISIONS
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
     )

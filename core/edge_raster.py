@@ -92,7 +92,7 @@ def find_edges(
         window = _window(asked_extent(request.extent, raster), raster, resolution)
         if segmenter is None:
             progress(0.0, "loading the model")
-            segmenter = Segmenter.load(request.model, request.checkpoint, request.device)
+            segmenter = Segmenter.load(*request.network())
         grid = Grid(*raster.size_work(resolution), column=0, example_px=OVERLAP, evenly=False)
         tiles = _tiles(grid, window)
 

@@ -184,7 +184,7 @@ class Engine:
         from .models import weights_file
         from .sam import Segmenter
 
-        asked = (request.model, request.checkpoint, request.device)
+        asked = request.network()
         # before it is read: a file that is replaced meanwhile is another one to the next job
         status = weights_file(request.model, request.checkpoint).stat()
         key = (*asked, status.st_size, status.st_mtime_ns)

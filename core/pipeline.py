@@ -116,7 +116,7 @@ def detect(
         crops = cut_crops(example, resolution, stretch, side_of)
         if segmenter is None:
             progress(0.0, "loading the model")
-            segmenter = Segmenter.load(request.model, request.checkpoint, request.device)
+            segmenter = Segmenter.load(*request.network())
         setting = Setting(
             segmenter=segmenter,
             crops=crops,

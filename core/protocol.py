@@ -73,8 +73,21 @@ class _Request:
         return cls(**given)
 
 
+class _NetworkRequest(_Request):
+    """What requests share that run a network."""
+
+    model: str
+    checkpoint: str | None
+    device: str
+    precision: str
+
+    def network(self) -> tuple[str, str | None, str, str]:
+        """What ``Segmenter.load`` takes."""
+        return self.model, self.checkpoint, self.device, self.precision
+
+
 @dataclasses.dataclass
-class DetectRequest(_Request):
+class DetectRequest(_NetworkRequest):
     """Everything that ``detect`` needs; the command line's flags by the same names.
 
     Parameters
@@ -109,6 +122,8 @@ class DetectRequest(_Request):
         Detections below are left out; default: calibrated on the example.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    precision : str
+        ``auto``, ``single`` or ``half``: of the network's encoder.
     regularize : bool
         Draw outlines with right angles where that costs little.
     rectangles : bool
@@ -134,6 +149,7 @@ class DetectRequest(_Request):
     seed: int = 0
     min_score: float | None = None
     device: str = "auto"
+    precision: str = "auto"
     regularize: bool = False
     rectangles: bool = False
     mask: str | None = None
@@ -167,7 +183,7 @@ class EvaluateRequest(_Request):
 
 
 @dataclasses.dataclass
-class EdgesRequest(_Request):
+class EdgesRequest(_NetworkRequest):
     """Everything that ``edges`` needs; the command line's flags by the same names.
 
     Parameters
@@ -192,6 +208,8 @@ class EdgesRequest(_Request):
         Weaker edges become no lines; the raster holds them all.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    precision : str
+        ``auto``, ``single`` or ``half``: of the network's encoder.
     """
 
     raster: str
@@ -204,6 +222,7 @@ class EdgesRequest(_Request):
     resolution: float | None = None
     min_strength: float = 0.3
     device: str = "auto"
+    precision: str = "auto"
 
 
 @dataclasses.dataclass

@@ -24,6 +24,7 @@ from .embedded import BoxHead, ConvEncoder, SemanticHead, build_embedded, take_h
 from .errors import CancelledError, InputError
 from .folding import settle
 from .heads import build_heads
+from .precision import lower
 from .preprocess import preprocess
 from .quality import QualityHead, Scene
 from .weights import read_state_dict
@@ -140,8 +141,7 @@ class Segmenter:
         The model's name, as it goes into the detections' attributes.
     device : torch.device
     half : torch.dtype, optional
-        Encode in this precision where the arithmetic bears it (autocast).
-        Default: float16 on CUDA, which has units for it, else none.
+        Encode in this precision where the arithmetic bears it (autocast). Default: float32.
     semantic_head : SemanticHead, optional
         Answers what is where and where objects end, from the embedding.
     box_head : BoxHead, optional
@@ -177,8 +177,9 @@ class Segmenter:
         self.knows_borders = semantic_head is not None
         self.name = name
         self.device = torch.device(device)
-        self._half = half or (torch.float16 if self.device.type == "cuda" else None)
-        evaluated = f"{self.device.type} {self._half} torch {torch.__version__}"
+        self._half = half
+        precision = half or getattr(sam.image_encoder, "beyond_stem", None)
+        evaluated = f"{self.device.type} {precision} torch {torch.__version__}"
         self.identity = identity and f"{name} {identity} {evaluated}"
         self._batch = BATCH if self.device.type == "cpu" else BATCH_ACCELERATED
         with torch.inference_mode():
@@ -186,8 +187,10 @@ class Segmenter:
         self._side: ImageSide | None = None  # of the canvas that was decoded last
 
     @classmethod
-    def load(cls, name: str, checkpoint: str | None = None, device: str = "auto") -> Segmenter:
-        """Load a model of the catalogue.
+    def load(
+        cls, name: str, checkpoint: str | None = None, device: str = "auto", precision: str = "auto"
+    ) -> Segmenter:
+        """Load a model of the catalogue, to be evaluated in a precision of :func:`core.precision.half_of`.
 
         A file of another network raises ``InputError``, and so does one whose content is
         not the catalogue's, unless it is given as a checkpoint.
@@ -208,7 +211,9 @@ class Segmenter:
                 f"{path} is no checkpoint of the model {name!r}. Choose the file that belongs to it."
             ) from error
         settle(sam)
-        return cls(sam, name, choose_device(device), identity=sha256, **heads)
+        chosen = choose_device(device)
+        half = lower(sam.image_encoder, precision, chosen)
+        return cls(sam, name, chosen, half, identity=sha256, **heads)
 
     @torch.inference_mode()
     def encode(self, image_canvas: np.ndarray) -> Embedding:

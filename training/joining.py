@@ -135,13 +135,13 @@ def main() -> None:
     places: dict[str, Pairs] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        network = Segmenter.load("embedded", str(arguments.synthetic_model), "cpu")
+        network = Segmenter.load("embedded", str(arguments.synthetic_model), "cpu", "single")
         for place, count in REAL_PLACES.items():
             files = arguments.real / f"{place}.tif", arguments.real / f"{place}_truth.gpkg"
             cases = _cases(*files, count, folder)
             places[place] = as_pairs([row for case in cases for row in pairs_of(case, network)])
             print(f"{place}: {len(places[place].same)} pairs", flush=True)
-        network, rows = Segmenter.load("embedded", str(arguments.model), "cpu"), []
+        network, rows = Segmenter.load("embedded", str(arguments.model), "cpu", "single"), []
         for seed in range(FIRST_SEED, FIRST_SEED + SCENES):
             raster = write_scene(FOLDER.parent / "joining_scenes", seed)
             for case in _cases(raster, raster.with_name(f"{seed}_truth.gpkg"), 1, folder):

@@ -155,7 +155,7 @@ def test_images_of_a_few_cells(layout, size):
     torch.testing.assert_close(convolve(image, convolution, added=added), expected, **CLOSE)
 
 
-def test_only_single_precision_on_a_processor_that_does_not_learn(library):
+def test_only_what_the_library_multiplies_on_a_processor_that_does_not_learn(library):
     image = an_image()
     assert in_one_pass(image) == library
     assert not in_one_pass(image.half())

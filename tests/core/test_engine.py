@@ -218,9 +218,9 @@ def loads(monkeypatch):
 
     load, alive, seen = Segmenter.load, [], []
 
-    def counting(name, checkpoint=None, device="auto"):
+    def counting(name, checkpoint=None, *options):
         seen.append((name, Path(checkpoint).name, sum(network() is not None for network in alive)))
-        loaded = load(name, checkpoint, device)
+        loaded = load(name, checkpoint, *options)
         alive.append(weakref.ref(loaded.sam))
         return loaded
 

@@ -176,7 +176,7 @@ def test_the_published_mask_generator_runs_on_the_embedded_model(embedded_sam):
 
 
 def load(name, path):
-    return Segmenter.load(name, str(path), "cpu")
+    return Segmenter.load(name, str(path), "cpu", "single")
 
 
 def test_the_embedded_weights_come_back_as_they_were(embedded_sam, embedded_checkpoint):

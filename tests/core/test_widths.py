@@ -48,7 +48,7 @@ def test_what_never_fires_is_dropped_and_answers_stay_the_same(model_file):
     points, labels = np.full((1, 1, 2), 90.0), np.ones((1, 1))
 
     def answers():
-        loaded = Segmenter.load("embedded", str(model_file), "cpu")
+        loaded = Segmenter.load("embedded", str(model_file), "cpu", "single")
         embedding = loaded.encode(canvas)
         return embedding.features, loaded.decode(embedding, points, labels)
 
