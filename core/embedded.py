@@ -30,7 +30,7 @@ SEMANTIC_HEAD, BOX_HEAD = (
     "box_head.",
 )  # what the names of their weights begin with in a file
 STRIP = 256  # canvas pixels of an image's height that the first layers see at once on a processor
-MARGIN = 16  # more of them above and below: what the first layers see lies up to 9 away
+MARGIN = 12  # more of them above and below: what the first layers see lies up to 9 away
 FOURIER_SCALE = 4.0  # published SAM: 1; finer position codes localise sooner in short trainings
 
 
@@ -119,7 +119,14 @@ class ConvEncoder(nn.Module):
             f4, f8, f16, f32 = (scale.float() for scale in maps)
             fused = self.from_4(f4) + self.from_8(f8) + self.from_16(f16)
             fused = fused + F.interpolate(self.from_32(f32), size=fused.shape[-2:], mode="nearest")
-        return self.neck(self.context(self.wide(fused.to(self.beyond_stem))).to(fused.dtype))
+        return self._narrow(self.context(self.wide(fused.to(self.beyond_stem))).to(fused.dtype))
+
+    def _narrow(self, x: Tensor) -> Tensor:
+        """The neck; its norm as torch's own, which takes a sixth of the time of segment-anything's."""
+        layer, norm = self.neck
+        cells = layer(x).permute(0, 2, 3, 1)
+        normed = F.layer_norm(cells, cells.shape[-1:], norm.weight, norm.bias, norm.eps)
+        return normed.permute(0, 3, 1, 2)
 
     def _maps(self, x: Tensor) -> list[Tensor]:
         """The backbone's feature maps at strides 4, 8, 16 and 32."""

@@ -6,8 +6,7 @@ import torch
 
 from .embedded import ConvEncoder
 from .errors import InputError
-
-CHOICES = ("auto", "single", "half")
+from .protocol import PRECISIONS
 
 
 def lower(encoder: torch.nn.Module, precision: str, device: torch.device) -> torch.dtype | None:
@@ -44,8 +43,8 @@ def half_of(precision: str, device: torch.device, encoder: torch.nn.Module) -> t
     InputError
         For anything else, and for ``half`` where it was never tried.
     """
-    if precision not in CHOICES:
-        raise InputError(f"There is no precision {precision!r}. Choose one of: {', '.join(CHOICES)}.")
+    if precision not in PRECISIONS:
+        raise InputError(f"There is no precision {precision!r}. Choose one of: {', '.join(PRECISIONS)}.")
     if precision == "single":
         return None
     if device.type == "cuda":

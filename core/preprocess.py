@@ -28,5 +28,7 @@ def preprocess(sam: Sam, image_canvas: Tensor) -> Tensor:
     mean, std = (value.flatten().repeat(width) for value in (sam.pixel_mean, sam.pixel_std))
     rows = image_canvas.view(height, -1).float().sub_(mean).div_(std)
     side = sam.image_encoder.img_size
-    padded = F.pad(rows.view(1, height, width, 3), (0, 0, 0, side - width, 0, side - height))
-    return padded.permute(0, 3, 1, 2)
+    normal = rows.view(1, height, width, 3)
+    if (height, width) != (side, side):  # else it would be copied all the same
+        normal = F.pad(normal, (0, 0, 0, side - width, 0, side - height))
+    return normal.permute(0, 3, 1, 2)

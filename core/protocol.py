@@ -46,6 +46,7 @@ from typing import Any
 
 PROTOCOL = 1
 ENCODINGS = ("together", "apart")  # of example and query
+PRECISIONS = ("auto", "single", "half")  # of a network's encoder
 ROLES = ("positive", "negative")  # of example polygons, in their column ``role``
 
 

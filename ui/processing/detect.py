@@ -23,7 +23,7 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from ...core.protocol import ENCODINGS, DetectRequest
+from ...core.protocol import ENCODINGS, PRECISIONS, DetectRequest
 from .. import layers
 from ..texts import tr
 from . import inputs
@@ -147,20 +147,19 @@ class DetectAlgorithm(ImageAlgorithm):
                 name, title, kind, default, optional=default is None, minValue=least, maxValue=most
             )
             self.add(number, text, advanced=True)
-        self.add(
-            QgsProcessingParameterEnum(
-                "ENCODE",
-                tr("Encode example and image"),
-                list(ENCODINGS),
-                defaultValue=DetectRequest.encode,
-                usesStaticStrings=True,
-            ),
-            tr(
-                "Together, or apart: then another example of about the same size, at the same resolution, "
-                "finds the image encoded."
-            ),
-            advanced=True,
-        )
+        for name, title, names, default, text in (
+            ("ENCODE", tr("Encode example and image"), ENCODINGS, DetectRequest.encode,
+             tr("Together, or apart: then another example of about the same size, at the same resolution, "
+                "finds the image encoded.")),
+            ("PRECISION", tr("Precision"), PRECISIONS, DetectRequest.precision,
+             tr("How precisely the network looks at the image. Half takes about half as long where the "
+                "processor or the graphics card can; by itself it is taken where it is known to cost no "
+                "accuracy.")),
+        ):  # fmt: skip
+            choice = QgsProcessingParameterEnum(
+                name, title, list(names), defaultValue=default, usesStaticStrings=True
+            )
+            self.add(choice, text, advanced=True)
         for name, title, default, text in (
             ("REGULARIZE", tr("Right angles"), DetectRequest.regularize,
              tr("Outlines with right angles, where the overlap with the found pixels stays 0.9 or more; "
@@ -219,6 +218,7 @@ class DetectAlgorithm(ImageAlgorithm):
             model=self.parameterAsString(parameters, "MODEL", context).strip(),
             checkpoint=inputs.absolute(self.parameterAsFile(parameters, "CHECKPOINT", context)) or None,
             encode=self.parameterAsEnumString(parameters, "ENCODE", context),
+            precision=self.parameterAsEnumString(parameters, "PRECISION", context),
             runs=self.parameterAsInt(parameters, "RUNS", context),
             seed=self.parameterAsInt(parameters, "SEED", context),
             regularize=self.parameterAsBoolean(parameters, "REGULARIZE", context),

@@ -93,6 +93,7 @@ def test_what_is_given_reaches_the_engine(run, given, requests, tmp_path, raster
             "EXAMPLE_RASTER": raster.id(),
             "RESOLUTION": 0.3,
             "ENCODE": "apart",
+            "PRECISION": "single",
             "RUNS": 5,
             "SEED": 7,
             "MIN_SCORE": 0.0,
@@ -102,7 +103,8 @@ def test_what_is_given_reaches_the_engine(run, given, requests, tmp_path, raster
         },
     )
     asked = requests()[0]
-    assert (asked["regularize"], asked["rectangles"], asked["encode"]) == (False, True, "apart")
+    assert (asked["regularize"], asked["rectangles"]) == (False, True)
+    assert (asked["encode"], asked["precision"]) == ("apart", "single")
     named = "target strategy resolution runs seed min_score mask checkpoint example_raster"
     assert [asked[name] for name in named.split()] == [
         *("vehicle", "grid-points", 0.3, 5, 7, 0.0),
