@@ -58,12 +58,19 @@ class EvenSame(nn.Conv2d):
 
 
 class OnePassInverted(InvertedResidual):
-    """An inverted residual of folded batch norms whose activations are ReLU6."""
+    """An inverted residual of folded batch norms whose activations are ReLU6.
+
+    Its inside may be less precise than what comes in, and all but the shortcut.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """As ``InvertedResidual.forward``."""
-        wide = convolve(convolve(x, self.conv_pw, "relu6"), self.conv_dw, "relu6")
-        return convolve(wide, self.conv_pwl, added=x if self.has_skip else None)
+        wide = convolve(x.to(self.conv_pw.weight.dtype), self.conv_pw, "relu6")
+        wide = convolve(wide, self.conv_dw, "relu6").to(self.conv_pwl.weight.dtype)
+        if self.has_skip and x.dtype == wide.dtype:
+            return convolve(wide, self.conv_pwl, added=x)
+        narrow = convolve(wide, self.conv_pwl)
+        return x + narrow if self.has_skip else narrow
 
 
 class OnePassSeparable(DepthwiseSeparableConv):

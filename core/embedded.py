@@ -101,14 +101,18 @@ class ConvEncoder(nn.Module):
         self.beyond_stem = torch.float32
 
     def halve(self) -> None:
-        """Let what follows the stem multiply in bfloat16, in place; it can't learn any more.
+        """Let what follows the stem multiply in bfloat16, and the inside of its last two blocks, in place.
 
-        Two thirds of the time on processors with units for it. Not the stem, whose
-        map of stride 4 is most of what nearly cancels out (``forward``): halved too,
-        it puts the embedding off by 2 %, and the rest alone by 0.4 %.
+        Three fifths of the time on processors with units for it. The stem's map of stride 4
+        is most of what nearly cancels out (``forward``): with all of the stem halved the
+        embedding is off by 2 %, with what is halved here, where that map and what its blocks
+        add up stay in float32, by 0.7 %. For a network whose batch norms are folded, and
+        that does not learn any more.
         """
         self.beyond_stem = torch.bfloat16
-        for part in (*self.backbone.blocks[2:], self.wide, self.context):
+        first, second = self.backbone.blocks[1]
+        inside = first.conv_pw, first.conv_dw, second
+        for part in (*inside, *self.backbone.blocks[2:], self.wide, self.context):
             part.to(self.beyond_stem)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def image():
     return (0.7 * coarse + 0.3 * rng.integers(0, 256, coarse.shape)).astype(np.uint8)
 
 
-def test_the_embedding_is_close_and_its_stem_the_same(embedded_checkpoint, image):
+def test_the_embedding_is_close_and_its_stem_closer(embedded_checkpoint, image):
     single, half = (
         Segmenter.load("embedded", str(embedded_checkpoint), "cpu", asked) for asked in ("single", "half")
     )
@@ -71,8 +71,8 @@ def test_the_embedding_is_close_and_its_stem_the_same(embedded_checkpoint, image
     canvas = torch.randn(1, 3, 192, 240).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         maps = [one.sam.image_encoder._maps(canvas) for one in (single, half)]
-    assert torch.equal(maps[0][0], maps[1][0])  # rounding it would put the embedding off by far more
-    assert [one.dtype for one in maps[1][1:]] == 3 * [HALF]
+    assert [one.dtype for one in maps[1]] == [torch.float32, *3 * [HALF]]  # the first bears no rounding
+    assert 0 < (maps[0][0] - maps[1][0]).norm() / maps[0][0].norm() < 0.01
     assert {one.dtype for one in maps[0]} == {torch.float32}
 
 
