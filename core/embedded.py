@@ -98,7 +98,11 @@ class ConvEncoder(nn.Module):
         self.wide = WideContext(width)
         self.context = nn.Sequential(*(ContextBlock(width) for _ in range(3)))
         self.neck = nn.Sequential(nn.Conv2d(width, width, 1), LayerNorm2d(width))
-        self.beyond_stem = torch.float32
+
+    @property
+    def beyond_stem(self) -> torch.dtype:
+        """The precision of what follows the stem."""
+        return self.wide.down.weight.dtype
 
     def halve(self) -> None:
         """Let what follows the stem multiply in bfloat16, and the inside of its last two blocks, in place.
@@ -109,11 +113,10 @@ class ConvEncoder(nn.Module):
         add up stay in float32, by 0.7 %. For a network whose batch norms are folded, and
         that does not learn any more.
         """
-        self.beyond_stem = torch.bfloat16
         first, second = self.backbone.blocks[1]
         inside = first.conv_pw, first.conv_dw, second
         for part in (*inside, *self.backbone.blocks[2:], self.wide, self.context):
-            part.to(self.beyond_stem)
+            part.to(torch.bfloat16)
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed images of shape (B, 3, H, W), H and W multiples of 16, to (B, width, H/16, W/16)."""
@@ -139,7 +142,7 @@ class ConvEncoder(nn.Module):
             return net(x)[1:]
         maps = [_in_strips(self._first, x)]
         for block in net.blocks[2:]:
-            maps.append(block(maps[-1].to(self.beyond_stem)))
+            maps.append(block(maps[-1]))
         return [maps[0], maps[1], maps[3], maps[5]]
 
     def _first(self, x: Tensor) -> Tensor:
