@@ -37,7 +37,7 @@ import numpy as np
 from benchmarks.baselines import BASELINES, TRIVIAL
 from benchmarks.cases import Case, draw_cases, read_place
 from benchmarks.causes import FALSE, MISSES, counts, errors
-from benchmarks.command import print_measured
+from benchmarks.command import add_network, load_network, print_measured
 from benchmarks.figures import paired_difference, spread
 from benchmarks.pictures import Shown, draw_case, draw_strip
 from benchmarks.tiles import Search
@@ -254,10 +254,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resolution", type=float, help="metres per canvas pixel (default: as for users)")
     parser.add_argument("--encode", choices=ENCODINGS, default=ENCODINGS[0], help="example and query")
     parser.add_argument("--runs", type=int, default=64, help="prompt sets per tile (64)")
-    parser.add_argument("--model", default="embedded")
-    parser.add_argument("--checkpoint")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="auto")
+    add_network(parser)
     parser.add_argument("--keep", type=Path, help="folder to keep examples and detections in")
     parser.add_argument(
         "--pictures",
@@ -273,7 +270,7 @@ def run(options: argparse.Namespace) -> dict:
         raise ExemplarError("Give one --truth for each --raster.")
     if options.extent and len(options.raster) > 1:
         raise ExemplarError("--extent is for one raster.")
-    segmenter = Segmenter.load(options.model, options.checkpoint, options.device, options.precision)
+    segmenter = load_network(options)
     places = [
         read_place(raster, truth, options.target, options.extent)
         for raster, truth in zip(options.raster, options.truth, strict=True)

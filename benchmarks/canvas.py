@@ -25,6 +25,7 @@ from shapely.affinity import affine_transform
 
 from benchmarks.accuracy import BOX_IOU, OUTLINE_IOU
 from benchmarks.cases import Case, Extent, draw_cases, read_place
+from benchmarks.command import add_network, load_network
 from benchmarks.figures import paired_difference
 from benchmarks.layouts import LAYOUTS
 from benchmarks.tiles import Answer, Search, voting
@@ -134,7 +135,7 @@ def table(
 
 def run(options: argparse.Namespace) -> str:
     """Measure; gives the Markdown. Stops after the example in which the minutes end."""
-    segmenter = Segmenter.load(options.model, options.checkpoint, options.device, options.precision)
+    segmenter = load_network(options)
     answer = voting(STRATEGIES[options.strategy], options.runs)
     tables = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -170,10 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--strategy", choices=list(STRATEGIES), default="random-point")
     parser.add_argument("--runs", type=int, default=16, help="prompt sets per tile (16)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--model", default="embedded")
-    parser.add_argument("--checkpoint")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="auto")
+    add_network(parser)
     options = parser.parse_args(arguments)
     try:
         print(run(options))

@@ -33,7 +33,7 @@ import numpy as np
 from scipy import ndimage
 
 from benchmarks.boundaries import counts, f_measure, true_boundaries
-from benchmarks.command import print_measured
+from benchmarks.command import add_network, load_network, print_measured
 from core.edges import edge_strength, normalised, thinned
 from core.errors import InputError
 from core.sam import Segmenter
@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> dict:
         raise InputError("Give at least one scene, a size from 64 in steps of 4, and enlarge once or more.")
     if options.size * options.enlarged > 1024:
         raise InputError("An enlarged scene must fit SAM's canvas of 1024 pixels.")
-    segmenter = Segmenter.load(options.model, options.checkpoint, options.device, options.precision)
+    segmenter = load_network(options)
     scenes, strengths = [], []
     for seed in range(options.first_seed, options.first_seed + options.scenes):
         started = time.process_time()
@@ -134,10 +134,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED, help=f"of the scenes ({FIRST_SEED})")
     parser.add_argument("--size", type=int, default=512, help="side of a scene in pixels (512)")
     parser.add_argument("--enlarged", type=int, default=2, help="how many times for SAM (2)")
-    parser.add_argument("--model", default="embedded")
-    parser.add_argument("--checkpoint")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="auto")
+    add_network(parser)
     parser.add_argument("--json", action="store_true", help="one line instead of an indented object")
     return parser
 

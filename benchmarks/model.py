@@ -33,7 +33,7 @@ from shapely.affinity import affine_transform
 
 from benchmarks.cases import Place, read_place
 from benchmarks.clicks import FAULTS, LEAST_IOU, box, click, cut_view
-from benchmarks.command import print_measured
+from benchmarks.command import add_network, load_network, print_measured
 from benchmarks.figures import rank_correlation
 from benchmarks.separation import prototype, separation
 from core.errors import ExemplarError
@@ -153,7 +153,7 @@ def run(options: argparse.Namespace) -> dict:
     """Measure; gives the object that is printed."""
     if len(options.raster) != len(options.truth):
         raise ExemplarError("Give one --truth for each --raster.")
-    segmenter = Segmenter.load(options.model, options.checkpoint, options.device, options.precision)
+    segmenter = load_network(options)
     result: dict = {}
     everything: list[tuple[float, float]] = []
     for name in targets_of(options.truth, options.target):
@@ -196,10 +196,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--objects", type=int, default=100, help="at most, per raster and target (100)")
     parser.add_argument("--clicks", nargs="+", type=int, default=[1, 3, 5], help="after how many (1 3 5)")
     parser.add_argument("--seed", type=int, default=0, help="of which objects, and where in the view (0)")
-    parser.add_argument("--model", default="embedded")
-    parser.add_argument("--checkpoint")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="auto")
+    add_network(parser)
     parser.add_argument("--json", action="store_true", help="one line instead of an indented object")
     return parser
 

@@ -46,7 +46,7 @@ from shapely.affinity import affine_transform
 
 from benchmarks.accuracy import Users, add_common, measure
 from benchmarks.cases import Case, Place, draw_cases
-from benchmarks.command import print_measured
+from benchmarks.command import load_network, print_measured
 from benchmarks.layouts import Lecture
 from benchmarks.tiles import Search, voting
 from core import output
@@ -55,7 +55,6 @@ from core.example import read_example, working_resolution
 from core.pipeline import MIN_SCORE
 from core.prompts import STRATEGIES
 from core.raster import Raster
-from core.sam import Segmenter
 from core.targets import target_named
 
 COLOURS = {"building": (0, 0, 255), "vehicle": (255, 255, 0)}
@@ -154,7 +153,7 @@ def run(options: argparse.Namespace) -> dict:
         with Raster(tile.image) as raster:
             bounds = raster.bounds_map
         places.append(Place(str(tile.image), read_truth(tile, options.target), _middle(bounds, options.part)))
-    segmenter = Segmenter.load(options.model, options.checkpoint, options.device, options.precision)
+    segmenter = load_network(options)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
