@@ -25,6 +25,7 @@ from .errors import InputError
 from .metres import metres_per_pixel
 
 OVERVIEW = 1024  # pixels of the longer side that the stretch is measured on
+MOST = 1e30  # what no sensor measures, like the least float32, means no data, whether that is declared or not
 SPECK = 64  # working pixels: smaller patches of nodata are noise (white roofs), not missing image
 
 
@@ -203,7 +204,7 @@ class Raster:
         values = self._dataset.read(
             self.bands, window=window, out_shape=(len(self.bands), *shape), resampling=resampling
         ).transpose(1, 2, 0)
-        known = np.isfinite(values).all(axis=2) if values.dtype.kind == "f" else np.ones(shape, bool)
+        known = _are_measured(values).all(axis=2) if values.dtype.kind == "f" else np.ones(shape, bool)
         stretch = stretch or self.stretch
         if stretch is not None:
             values = stretch.apply(values)
@@ -221,11 +222,16 @@ class Raster:
         step = max(self.width, self.height) / OVERVIEW
         shape = (max(1, round(self.height / max(step, 1))), max(1, round(self.width / max(step, 1))))
         values = self._dataset.read(self.bands, out_shape=(len(self.bands), *shape)).astype(np.float32)
-        valid = self._mask(shape) & np.isfinite(values).all(axis=0)
+        valid = self._mask(shape) & _are_measured(values).all(axis=0)
         if not valid.any():
             raise InputError(f"{self.path} holds no valid pixels. Choose another raster.")
         low, high = np.percentile(values[:, valid], (2, 98), axis=1).astype(np.float32)
         return Stretch(low, high)
+
+
+def _are_measured(values: np.ndarray) -> np.ndarray:
+    """Whether floats are what a sensor may have measured: no number is not."""
+    return np.abs(values) < MOST
 
 
 def _without_specks(valid: np.ndarray) -> np.ndarray:

@@ -150,10 +150,12 @@ def test_alpha_beside_more_than_three_bands_is_a_mask_too(make_raster):
         assert half[:15].all() and not half[15:].any()
 
 
-def test_what_is_not_a_number_is_missing_though_no_nodata_is_declared(make_raster):
+@pytest.mark.parametrize("missing", [np.nan, np.inf, np.finfo(np.float32).min, -1e38])
+def test_what_nobody_can_have_measured_is_missing_though_no_nodata_is_declared(make_raster, missing):
     array = np.linspace(0, 1, 3 * 64 * 64, dtype=np.float32).reshape(3, 64, 64)
-    array[:, :, 40:] = np.nan
+    array[:, :, 40:] = missing
     with Raster(make_raster(array)) as raster:
+        assert raster.stretch.low.min() >= 0 and raster.stretch.high.max() <= 1
         assert raster.read(0, 0, 64, 64, 0.5)[1].sum() == 40 * 64
         twice = raster.read(0, 0, 128, 128, 0.25)[1]
         assert twice[:, :76].all() and not twice[:, 80:].any()
