@@ -125,8 +125,21 @@ def _from_cells(turned: Polygon, strength: float) -> Polygon | None:
         return None
     if drawn.geom_type != "Polygon":  # corner to corner is no contact
         drawn = max(drawn.geoms, key=lambda part: part.area)
-    # Normalised, the rings start at true corners, so that no vertex is left within a wall.
-    return drawn.normalize().simplify(0)
+    return _corners_alone(drawn.normalize())
+
+
+def _corners_alone(polygon: Polygon) -> Polygon:
+    """A polygon whose walls run along the axes, without the vertices that cells have left within them.
+
+    Simplifying by nothing keeps some: of vertices equally far away it takes the one that rounding favours.
+    """
+
+    def corners(ring: LinearRing) -> np.ndarray:
+        points = np.asarray(ring.coords)[:-1]
+        before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)
+        return points[~((before == points) & (points == after)).any(axis=1)]
+
+    return Polygon(corners(polygon.exterior), [corners(ring) for ring in polygon.interiors])
 
 
 def _walls(rings: list[LinearRing], strength: float) -> tuple[np.ndarray, np.ndarray]:
