@@ -10,7 +10,6 @@ contour to break at, which a contour of each tile's vote would have.
 from __future__ import annotations
 
 import numpy as np
-import shapely
 from shapely import LinearRing, Polygon
 
 CORNER_WORK = 2.0  # working pixels: between longer edges a corner is a corner, not a step
@@ -31,9 +30,23 @@ def half_level(outline_work: Polygon) -> Polygon:
         ones; corners between two edges of more than ``CORNER_WORK`` stay. Nowhere
         further from ``outline_work`` than the diagonal of half a pixel's sides, 0.36.
     """
-    # Normalised, a ring starts at its lower left, which is a corner and no point of a seam.
-    outline = shapely.simplify(outline_work.normalize(), 0)
+    outline = corners_alone(outline_work.normalize())
     return Polygon(_half_level(outline.exterior), [_half_level(ring) for ring in outline.interiors])
+
+
+def corners_alone(outline: Polygon) -> Polygon:
+    """An outline whose edges all run along the axes, without the vertices within its edges.
+
+    Such are left where pieces or cells were united. Simplifying by nothing would keep
+    some of them, by the rounding of what it takes for their distances.
+    """
+
+    def corners(ring: LinearRing) -> np.ndarray:
+        points = np.asarray(ring.coords)[:-1]
+        before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)
+        return points[~((before == points) & (points == after)).any(axis=1)]
+
+    return Polygon(corners(outline.exterior), [corners(ring) for ring in outline.interiors])
 
 
 def _half_level(ring: LinearRing) -> np.ndarray:

@@ -29,6 +29,8 @@ import numpy as np
 import shapely
 from shapely import LinearRing, Polygon
 
+from .contour import corners_alone
+
 LEAST_IOU = 0.9  # with the mask; below, the outline stays as it was
 STRENGTHS_PX = (8.0, 6.0, 4.0, 3.0, 2.0)  # what is smaller is not the building's but the mask's
 LARGEST_STRENGTH = 0.25  # of the square root of the area, so that small objects keep their shape
@@ -125,21 +127,7 @@ def _from_cells(turned: Polygon, strength: float) -> Polygon | None:
         return None
     if drawn.geom_type != "Polygon":  # corner to corner is no contact
         drawn = max(drawn.geoms, key=lambda part: part.area)
-    return _corners_alone(drawn.normalize())
-
-
-def _corners_alone(polygon: Polygon) -> Polygon:
-    """A polygon whose walls run along the axes, without the vertices that cells have left within them.
-
-    Simplifying by nothing keeps some: of vertices equally far away it takes the one that rounding favours.
-    """
-
-    def corners(ring: LinearRing) -> np.ndarray:
-        points = np.asarray(ring.coords)[:-1]
-        before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)
-        return points[~((before == points) & (points == after)).any(axis=1)]
-
-    return Polygon(corners(polygon.exterior), [corners(ring) for ring in polygon.interiors])
+    return corners_alone(drawn.normalize())
 
 
 def _walls(rings: list[LinearRing], strength: float) -> tuple[np.ndarray, np.ndarray]:

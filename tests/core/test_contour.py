@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from rasterio.features import rasterize, shapes
 from shapely.affinity import rotate
 
-from core.contour import half_level
+from core.contour import corners_alone, half_level
 
 masks = arrays(bool, st.tuples(st.integers(1, 14), st.integers(1, 14)))
 
@@ -58,3 +58,11 @@ def test_a_slanted_wall_is_nearly_straight(degrees):
         shape.intersection(truth).area / shape.union(truth).area for shape in (outline, half_level(outline))
     )
     assert after > before
+
+
+def test_vertices_within_walls_go_wherever_a_ring_starts():
+    hole = [(6, 2), (6, 3), (6, 4), (8, 4), (8, 2), (7, 2)]
+    shell = [(0, 5), (0, 0), (4, 0), (10, 0), (10, 3), (10, 9), (5, 9), (5, 10), (0, 10), (0, 7)]
+    alone = corners_alone(shapely.Polygon(shell, [hole]))
+    assert list(alone.exterior.coords) == [(0, 0), (10, 0), (10, 9), (5, 9), (5, 10), (0, 10), (0, 0)]
+    assert list(alone.interiors[0].coords) == [(6, 2), (6, 4), (8, 4), (8, 2), (6, 2)]

@@ -7,11 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.features import rasterize, shapes
 from scipy import ndimage
-from shapely import Polygon
 from shapely.affinity import rotate, scale, translate
 
 from core.contour import half_level
-from core.regularize import LEAST_IOU, _corners_alone, right_angled
+from core.regularize import LEAST_IOU, right_angled
 
 L_SHAPE = shapely.box(-50, -35, 50, 35) - shapely.box(5, 0, 50, 35)
 COURT = shapely.box(-60, -50, 60, 50) - shapely.box(-20, -15, 30, 20)
@@ -94,14 +93,6 @@ def test_whatever_comes_out_is_valid_right_angled_and_within_the_bound(case):
     assert corners(drawn) < corners(outline)
     # IoU of at least t bounds the areas' ratio
     assert LEAST_IOU - 1e-9 <= drawn.area / mask.area <= 1 / LEAST_IOU + 1e-9
-
-
-def test_vertices_within_walls_go_wherever_a_ring_starts():
-    hole = [(6, 2), (6, 3), (6, 4), (8, 4), (8, 2), (7, 2)]
-    shell = [(0, 5), (0, 0), (4, 0), (10, 0), (10, 3), (10, 9), (5, 9), (5, 10), (0, 10), (0, 7)]
-    alone = _corners_alone(Polygon(shell, [hole]))
-    assert list(alone.exterior.coords) == [(0, 0), (10, 0), (10, 9), (5, 9), (5, 10), (0, 10), (0, 0)]
-    assert list(alone.interiors[0].coords) == [(6, 2), (6, 4), (8, 4), (8, 2), (6, 2)]
 
 
 @settings(max_examples=25, deadline=None)
