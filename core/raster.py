@@ -221,11 +221,12 @@ class Raster:
         """2 to 98 % of the valid values of each band, on an overview of the whole raster."""
         step = max(self.width, self.height) / OVERVIEW
         shape = (max(1, round(self.height / max(step, 1))), max(1, round(self.width / max(step, 1))))
-        values = self._dataset.read(self.bands, out_shape=(len(self.bands), *shape)).astype(np.float32)
+        values = self._dataset.read(self.bands, out_shape=(len(self.bands), *shape))
         valid = self._mask(shape) & _are_measured(values).all(axis=0)
         if not valid.any():
             raise InputError(f"{self.path} holds no valid pixels. Choose another raster.")
-        low, high = np.percentile(values[:, valid], (2, 98), axis=1).astype(np.float32)
+        measured = values[:, valid].astype(np.float32)
+        low, high = np.percentile(measured, (2, 98), axis=1).astype(np.float32)
         return Stretch(low, high)
 
 

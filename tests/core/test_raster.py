@@ -161,6 +161,14 @@ def test_what_nobody_can_have_measured_is_missing_though_no_nodata_is_declared(m
         assert twice[:, :76].all() and not twice[:, 80:].any()
 
 
+def test_the_least_number_of_double_precision_is_missing_without_a_warning(make_raster, recwarn):
+    array = np.linspace(0, 1, 3 * 64 * 64).reshape(3, 64, 64)
+    array[:, :, 40:] = np.finfo(np.float64).min
+    with Raster(make_raster(array)) as raster:
+        assert raster.read(0, 0, 64, 64, 0.5)[1].sum() == 40 * 64
+    assert not [str(each.message) for each in recwarn if each.category is RuntimeWarning]
+
+
 def test_a_patch_larger_than_a_speck_is_missing(make_raster):
     side = math.isqrt(SPECK) + 1
     array = np.full((3, 60, 60), 100, np.uint8)
