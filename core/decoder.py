@@ -2,9 +2,9 @@
 
 Same figures as segment-anything's ``MaskDecoder``, but
 
-* what all prompts of a canvas share is computed once: the position encoding, the
-  dense embedding of a prompt without a mask, and the first layer's projections of
-  the image's cells;
+* what all prompts of a canvas share is computed once: the position encoding as each
+  attention sees it, the dense embedding of a prompt without a mask, and the first
+  layer's projections of the image's cells;
 * attention between few tokens and many cells multiplies the tokens into the
   projection's matrix instead of projecting every cell (:func:`_fold`), since
   t (W x) = (t W) x; the last one is computed for those tokens only that are read;
@@ -100,8 +100,17 @@ class Decoder:
         self._layers = list(sam.mask_decoder.transformer.layers)
         self._map = PromptMap(self._prompts) if isinstance(self._prompts, MappedPromptEncoder) else None
         self._position = self._prompts.get_dense_pe().flatten(2)[0].t().contiguous()
+        last = sam.mask_decoder.transformer.final_attn_token_to_image
+        to_image = [*(layer.cross_attn_token_to_image for layer in self._layers), last]
+        to_tokens = [layer.cross_attn_image_to_token for layer in self._layers]
+        self._placed = {attention: self._position_as(attention.k_proj, attention) for attention in to_image}
+        self._placed |= {attention: self._position_as(attention.q_proj, attention) for attention in to_tokens}
         first, _, _, second, _ = self._masks.output_upscaling
         self._enlarge = [_as_product(first), _as_product(second)]
+
+    def _position_as(self, projection: nn.Linear, attention: Attention) -> Tensor:
+        """The cells' position encoding as an attention's projection sees it: (h, c, N)."""
+        return _in_heads(projection(self._position), attention).transpose(1, 2).contiguous()
 
     def prepare(self, features: Tensor) -> ImageSide:
         """Compute what the prompts on a canvas share; features of shape (1, C, H, W)."""
@@ -218,7 +227,7 @@ class Decoder:
             if cells is None:
                 found = _to_shared(to_image, queries + tokens, side, changes)
             else:
-                found = _to_cells(to_image, queries + tokens, cells, self._position)
+                found = _to_cells(to_image, queries + tokens, cells, self._placed[to_image])
             queries = layer.norm2(queries + found)
             queries = layer.norm3(queries + layer.mlp(queries))
             k = to_tokens.k_proj(queries + tokens) * _scale(to_tokens)
@@ -226,11 +235,11 @@ class Decoder:
             if cells is None:
                 cells = _shared_with_tokens(layer, side, k, values, changes)
             else:
-                cells = _with_tokens(layer, cells, self._position, k, values)
+                cells = _with_tokens(layer, cells, self._placed[to_tokens], k, values)
         queries, tokens = queries[:, wanted], tokens[:, wanted]
-        transformer = self._masks.transformer
-        found = _to_cells(transformer.final_attn_token_to_image, queries + tokens, cells, self._position)
-        return transformer.norm_final_attn(queries + found), cells
+        last = self._masks.transformer.final_attn_token_to_image
+        found = _to_cells(last, queries + tokens, cells, self._placed[last])
+        return self._masks.transformer.norm_final_attn(queries + found), cells
 
 
 def _groups(sets: Tensor) -> list[slice]:
@@ -304,15 +313,11 @@ def _likeness_of_shared(
 
 
 def _to_cells(attention: Attention, asked: Tensor, cells: list[Tensor], position: Tensor) -> Tensor:
-    """Tokens (B, T, C) attend to the cells at their positions (N, C).
-
-    The keys' bias is left out: it adds the same to all cells, which the softmax takes away.
-    """
-    q = attention.q_proj(asked) * _scale(attention)
-    folded, met = _fold(q, attention.k_proj.weight, attention), []
-    for sets, some in zip(_groups(folded), cells, strict=True):
-        weights = torch.softmax(times(folded[sets], (some + position).transpose(1, 2)), dim=-1)
-        met.append(times(weights, some))
+    """Tokens (B, T, C) attend to cells at their positions, as the keys see those: (h, c, N)."""
+    q, met = attention.q_proj(asked) * _scale(attention), []
+    for sets, some in zip(_groups(q), cells, strict=True):
+        likeness = _likeness(attention, q[sets], some, attention.k_proj, position)
+        met.append(times(torch.softmax(likeness, dim=-1), some))
     by_head = torch.cat(met).unflatten(1, (attention.num_heads, -1))  # (B, h, T, C)
     found = by_head @ _by_head(attention.v_proj.weight, attention).transpose(1, 2)
     found = found.transpose(1, 2).flatten(2)
@@ -347,19 +352,28 @@ def _shared_with_tokens(
 def _with_tokens(
     layer: TwoWayAttentionBlock, cells: list[Tensor], position: Tensor, k: Tensor, values: Tensor
 ) -> list[Tensor]:
-    """Cells at their positions (N, C) with what they take from tokens added, normed.
+    """Cells with what they take from tokens added, normed.
 
-    The tokens' keys are (B, T, h * c), their values (B, h * T, C).
+    Positions are (h, c, N), as the queries see them. The tokens' keys are (B, T, h * c), their
+    values (B, h * T, C).
     """
     attention, taken = layer.cross_attn_image_to_token, []
-    bias = _in_heads(k, attention) @ attention.q_proj.bias.view(attention.num_heads, -1, 1)  # (B, h, T, 1)
-    folded = _fold(k, attention.q_proj.weight, attention)
     for sets, some in zip(_groups(k), cells, strict=True):
-        likeness = times(folded[sets], (some + position).transpose(1, 2))
-        likeness = likeness.view(*bias[sets].shape[:3], -1).add_(bias[sets])
-        weights = torch.softmax(likeness, dim=2).flatten(1, 2)
+        likeness = _likeness(attention, k[sets], some, attention.q_proj, position)
+        weights = torch.softmax(likeness.unflatten(1, (attention.num_heads, -1)), dim=2).flatten(1, 2)
         taken.append(layer.norm4(plus_times(some, weights.transpose(1, 2), values[sets])))
     return taken
+
+
+def _likeness(
+    attention: Attention, x: Tensor, cells: Tensor, projection: nn.Linear, position: Tensor
+) -> Tensor:
+    """Products (b, h * T, N) of tokens x (b, T, h * c) with projected cells (b, N, C) at their positions.
+
+    The tokens are projected already, and so are the positions (h, c, N), with the projection's bias.
+    """
+    placed = _in_heads(x, attention) @ position
+    return plus_times(placed.flatten(1, 2), _fold(x, projection.weight, attention), cells.transpose(1, 2))
 
 
 def _as_product(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:

@@ -120,7 +120,7 @@ def detect(
         setting = Setting(
             segmenter=segmenter,
             crops=crops,
-            example_px=example.area_m2 / resolution**2,
+            examples_px=tuple(area / resolution**2 for area in example.areas_m2),
             strategy=strategy,
             runs=request.runs,
             seed=request.seed,

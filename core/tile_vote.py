@@ -33,8 +33,8 @@ class Setting:
     segmenter : Segmenter
     crops : list of Crop
         The example, at the working resolution.
-    example_px : float
-        The example's area in canvas pixels.
+    examples_px : tuple of float
+        The example polygons' areas in canvas pixels.
     strategy : Strategy
     runs : int
         Prompt sets per tile, clicks among them.
@@ -58,7 +58,7 @@ class Setting:
 
     segmenter: Segmenter
     crops: list[Crop]
-    example_px: float
+    examples_px: tuple[float, ...]
     strategy: Strategy
     runs: int
     seed: int
@@ -69,6 +69,11 @@ class Setting:
     cancelled: Callable[[], bool] = lambda: False
     apart: bool = False
     column_embedding: dict[bytes, Embedding] = dataclasses.field(default_factory=dict)
+
+    @property
+    def example_px(self) -> float:
+        """The usual area of an example in canvas pixels."""
+        return float(np.median(self.examples_px))
 
 
 def vote_on(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tuple[int, int]) -> Vote:
@@ -93,7 +98,7 @@ def vote_on(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tuple
     key = digest(
         "vote",
         setting.segmenter.identity,
-        *(setting.example_px, setting.strategy.name, setting.runs, setting.seed),
+        *(setting.examples_px, setting.strategy.name, setting.runs, setting.seed),
         *(setting.target, setting.showings, setting.smooth_px, setting.apart, *place),
         *(*crops, image, valid),
     )
@@ -111,7 +116,8 @@ def _remembers(setting: Setting) -> bool:
 
 def _computed(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tuple[int, int]) -> Vote:
     rng = np.random.default_rng([setting.seed, *place])
-    by_borders = setting.segmenter.knows_borders and borders.are_fine_enough(setting.example_px)
+    # by the largest, as the working resolution is: small examples beside it don't make roofs narrower
+    by_borders = setting.segmenter.knows_borders and borders.are_fine_enough(max(setting.examples_px))
     voting, clicks = setting.strategy.split(setting.runs, by_borders)
     mirrorings = MIRRORINGS[: min(setting.showings, voting)]
     votes, shown = [], None

@@ -16,7 +16,7 @@ from core.tile_vote import Setting, vote_on
 BUILDING_PX, VEHICLE_PX = 4900.0, 900.0  # of an example: borders part the former, clicks the latter
 CHANGES = (
     {"strategy": strategy_named("random-point")},
-    {"runs": 24, "example_px": VEHICLE_PX},
+    {"runs": 24, "examples_px": (VEHICLE_PX,)},
     {"seed": 3},
 )
 
@@ -80,7 +80,7 @@ def vote(network, tile, tmp_path):
         setting = Setting(
             segmenter=counting,
             crops=[crop],
-            example_px=BUILDING_PX,
+            examples_px=(BUILDING_PX,),
             strategy=strategy_named("guided"),
             runs=16,
             seed=0,
@@ -106,12 +106,12 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("example_px", [BUILDING_PX, VEHICLE_PX], ids=["by borders", "by clicks"])
 def test_the_vote_from_the_cache_is_the_computed_one(vote, example_px):
-    computed, _ = vote(cached=False, example_px=example_px)
+    computed, _ = vote(cached=False, examples_px=(example_px,))
     assert computed.share.std() > 0.01  # there is something to be equal
     assert computed.objects.max() > 1 or example_px == VEHICLE_PX
-    first, asked = vote(example_px=example_px)
+    first, asked = vote(examples_px=(example_px,))
     assert len(asked.encoded) == 2 and (asked.clicked > 0) == (example_px == VEHICLE_PX)
-    again, asked = vote(example_px=example_px)
+    again, asked = vote(examples_px=(example_px,))
     assert not (asked.encoded or asked.clicked or asked.from_cache)
     for other in (first, again):
         assert_same(computed, other)
@@ -134,3 +134,8 @@ def test_an_embedding_comes_back_with_all_answers(vote):
         for name in ("classes", "borders", "reach"):
             assert getattr(fresh, name).std() > 1e-3, name
             np.testing.assert_array_equal(getattr(stored, name), getattr(fresh, name), err_msg=name)
+
+
+def test_small_examples_beside_a_large_one_do_not_call_for_clicks(vote):
+    _, asked = vote(cached=False, examples_px=(VEHICLE_PX, BUILDING_PX, VEHICLE_PX))
+    assert asked.clicked == 0
