@@ -23,14 +23,6 @@ BORDER = 0.3  # probability from which on a pixel is no core
 SURE_BORDER = 0.5  # probability that has to lie all around a small core, or it is texture of its neighbour
 SMALL_CORE = 0.25  # of the usual area of an object
 SMALLEST_CORE = 16**2  # canvas pixels, a square as wide as a border: what is smaller is texture
-# Canvas pixels: the square root of an example's area below which its objects have no cores to speak of.
-# The network's borders are about 16 pixels wide, since its answer has a stride of 4.
-LEAST_SIDE = 64.0
-
-
-def are_fine_enough(example_px: float) -> bool:
-    """Whether objects of the example's area in canvas pixels are wider than the borders themselves."""
-    return example_px >= LEAST_SIDE**2
 
 
 def part(

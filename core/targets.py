@@ -22,6 +22,9 @@ class Target:
         Radius in canvas pixels of the opening that removes slivers and bridges.
     largest_hole : float
         Holes up to this share of the example's area are filled.
+    parted_from_px : float
+        Square root of an example's area, in canvas pixels, from which on objects are parted along
+        the borders that the network knows, rather than by clicks.
     """
 
     name: str
@@ -30,14 +33,15 @@ class Target:
     area_ratio: tuple[float, float]
     smooth_px: int
     largest_hole: float
+    parted_from_px: float
 
 
 TARGETS = {
     target.name: target
     for target in (
-        Target("building", "Building", (144, 192), (0.05, 100.0), 3, 0.2),
-        Target("vehicle", "Vehicle", (64, 192), (0.3, 4.0), 2, 1.0),
-        Target("other", "Other", (48, 192), (0.1, 25.0), 2, 0.2),
+        Target("building", "Building", (144, 192), (0.05, 100.0), 3, 0.2, 24.0),
+        Target("vehicle", "Vehicle", (64, 192), (0.3, 4.0), 2, 1.0, 64.0),
+        Target("other", "Other", (48, 192), (0.1, 25.0), 2, 0.2, 64.0),
     )
 }
 

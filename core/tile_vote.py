@@ -19,6 +19,7 @@ from .candidates import Vote
 from .canvas import Canvas, Crop, shown_in_turn, stitch
 from .prompts import Strategy
 from .sam import ANSWERS, Embedding, Segmenter
+from .targets import target_named
 
 # As index of rows and columns; each undoes itself.
 MIRRORINGS = [np.s_[:, :], np.s_[::-1, ::-1], np.s_[:, ::-1], np.s_[::-1, :]]
@@ -116,8 +117,7 @@ def _remembers(setting: Setting) -> bool:
 
 def _computed(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tuple[int, int]) -> Vote:
     rng = np.random.default_rng([setting.seed, *place])
-    # by the largest, as the working resolution is: small examples beside it don't make roofs narrower
-    by_borders = setting.segmenter.knows_borders and borders.are_fine_enough(max(setting.examples_px))
+    by_borders = setting.segmenter.knows_borders and _is_wide(setting)
     voting, clicks = setting.strategy.split(setting.runs, by_borders)
     mirrorings = MIRRORINGS[: min(setting.showings, voting)]
     votes, shown = [], None
@@ -144,6 +144,15 @@ def _computed(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tup
     if setting.strategy.separates:
         vote = dataclasses.replace(vote, objects=_objects(setting, vote, *shown, clicks, by_borders))
     return dataclasses.replace(vote, border=None, reach=None)  # they have done their work
+
+
+def _is_wide(setting: Setting) -> bool:
+    """Whether objects are wide enough to be parted along borders, which have a width of their own.
+
+    The largest example tells, by which the working resolution is chosen too: small ones
+    beside it don't make roofs narrower.
+    """
+    return max(setting.examples_px) >= target_named(setting.target).parted_from_px ** 2
 
 
 def _encode(setting: Setting, canvas: Canvas) -> Embedding:

@@ -103,11 +103,6 @@ def test_nothing_may_be_found(row):
     assert not borders.part(np.zeros(border.shape, bool), border, example_px=EXAMPLE_PX).any()
 
 
-def test_objects_no_wider_than_two_borders_are_left_to_clicks():
-    assert borders.are_fine_enough(100.0**2)
-    assert not borders.are_fine_enough(40.0**2)
-
-
 def test_cores_that_see_the_same_box_are_one_object(row):
     found, border = row
     border[:, 69:71] = np.maximum(border[:, 69:71], 0.5)  # a ridge in the middle of the second roof

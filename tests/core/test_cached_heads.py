@@ -13,10 +13,10 @@ from core.prompts import strategy_named
 from core.sam import Segmenter
 from core.tile_vote import Setting, vote_on
 
-BUILDING_PX, VEHICLE_PX = 4900.0, 900.0  # of an example: borders part the former, clicks the latter
+BUILDING_PX, NARROW_PX = 4900.0, 400.0  # of a building: borders part the former, clicks the latter
 CHANGES = (
     {"strategy": strategy_named("random-point")},
-    {"runs": 24, "examples_px": (VEHICLE_PX,)},
+    {"runs": 24, "examples_px": (NARROW_PX,)},
     {"seed": 3},
 )
 
@@ -104,13 +104,13 @@ def assert_same(one, other):
             assert np.asarray(ours).dtype == np.asarray(theirs).dtype
 
 
-@pytest.mark.parametrize("example_px", [BUILDING_PX, VEHICLE_PX], ids=["by borders", "by clicks"])
+@pytest.mark.parametrize("example_px", [BUILDING_PX, NARROW_PX], ids=["by borders", "by clicks"])
 def test_the_vote_from_the_cache_is_the_computed_one(vote, example_px):
     computed, _ = vote(cached=False, examples_px=(example_px,))
     assert computed.share.std() > 0.01  # there is something to be equal
-    assert computed.objects.max() > 1 or example_px == VEHICLE_PX
+    assert computed.objects.max() > 1 or example_px == NARROW_PX
     first, asked = vote(examples_px=(example_px,))
-    assert len(asked.encoded) == 2 and (asked.clicked > 0) == (example_px == VEHICLE_PX)
+    assert len(asked.encoded) == 2 and (asked.clicked > 0) == (example_px == NARROW_PX)
     again, asked = vote(examples_px=(example_px,))
     assert not (asked.encoded or asked.clicked or asked.from_cache)
     for other in (first, again):
@@ -136,6 +136,17 @@ def test_an_embedding_comes_back_with_all_answers(vote):
             np.testing.assert_array_equal(getattr(stored, name), getattr(fresh, name), err_msg=name)
 
 
-def test_small_examples_beside_a_large_one_do_not_call_for_clicks(vote):
-    _, asked = vote(cached=False, examples_px=(VEHICLE_PX, BUILDING_PX, VEHICLE_PX))
-    assert asked.clicked == 0
+@pytest.mark.parametrize(
+    ("target", "examples_px", "by_clicks"),
+    [
+        ("building", (30.0**2,), False),
+        ("building", (20.0**2,), True),
+        ("building", (20.0**2, 70.0**2, 20.0**2), False),  # the largest one tells
+        ("vehicle", (30.0**2,), True),
+        ("vehicle", (70.0**2,), False),
+        ("other", (30.0**2,), True),
+    ],
+)
+def test_objects_too_narrow_for_borders_are_parted_by_clicks(vote, target, examples_px, by_clicks):
+    _, asked = vote(cached=False, target=target, examples_px=examples_px)
+    assert (asked.clicked > 0) == by_clicks
