@@ -8,26 +8,29 @@ from typing import Any
 from qgis.core import (
     QgsMapLayer,
     QgsProject,
+    QgsRasterLayer,
     QgsVectorLayer,
     QgsWkbTypes,
 )
 from qgis.gui import QgisInterface, QgsDockWidget, QgsScrollArea
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtGui import QShowEvent
-from qgis.PyQt.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QVBoxLayout, QWidget
 
 from ..core.protocol import DetectRequest
-from . import environment, layers, settings
+from . import layers
 from .draw_tool import DrawTool
 from .drawing import Drawing
 from .engine_client import EngineClient
 from .engine_process import EngineError
+from .engine_start import EngineStart
 from .example import Example, ExampleSet, UnusableExampleError
 from .messages import Messages
 from .models_panel import ModelsPanel
+from .run_step import RunStep
 from .save_dialog import ask_where
-from .steps import ExampleStep, RunStep, WhereStep
-from .task import DetectTask, StartTask
+from .steps import ExampleStep, WhereStep
+from .task import DetectTask
 
 
 def _duration(seconds: float) -> str:
@@ -52,14 +55,13 @@ class ExemplarDock(QgsDockWidget):
         self._iface = iface
         self._canvas = iface.mapCanvas()
         self._messages = Messages(iface)
-        self.engine = EngineClient(root, lambda: environment.find_python(root, settings.engine_python()))
-        self._hello: dict[str, Any] | None = None
-        self._engine_problem = ""
+        self.engine_start = EngineStart(root, self._messages)
         self._result: QgsVectorLayer | None = None
+        self._result_is_stale = False  # a later run ended without one
         self.last_result: dict[str, Any] | None = None  # the engine's message about the last run
         self._note = ""  # the run's last message or its result
         self._problem = ""  # why the run failed
-        self._start_task: StartTask | None = None
+        self._closed = False
         self._task: DetectTask | None = None
 
         self.example_step = ExampleStep(self)
@@ -100,30 +102,41 @@ class ExemplarDock(QgsDockWidget):
         self.run_step.save_wanted.connect(self._ask_and_save)
         self.run_step.python_wanted.connect(self._choose_python)
         self.where_step.python_wanted.connect(self._choose_python)
-        self.run_step.retry_wanted.connect(self.start_engine)
+        self.run_step.default_wanted.connect(self.engine_start.use_default)
+        self.run_step.retry_wanted.connect(self.engine_start.begin)
+        self.engine_start.greeted.connect(self._greeted)
+        self.engine_start.changed.connect(self._refresh)
         self.drawing.changed.connect(self._examples_changed)
         self.drawing.switched.connect(self._refresh)
         self.drawing.refused.connect(self._messages.warn)
         self._canvas.selectionChanged.connect(self._selection_changed)
-        self._iface.currentLayerChanged.connect(self._selection_changed)
+        self._iface.currentLayerChanged.connect(self._current_layer_changed)
         QgsProject.instance().layersWillBeRemoved.connect(self._layers_removed)
+        QgsProject.instance().cleared.connect(self._project_cleared)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        # The engine takes seconds to start: it does so while the example is drawn.
-        if self._hello is None and self._start_task is None and not self._engine_problem:
-            self.start_engine()
+        # Not at once: QGIS's window shows each new dock for a moment, also one that stays hidden.
+        QTimer.singleShot(0, self._start_if_shown)
+
+    def _start_if_shown(self) -> None:
+        """The engine takes seconds to start: it does so while the example is drawn."""
+        start = self.engine_start
+        if not self._closed and self.isVisible() and not (start.hello or start.under_way or start.problem):
+            start.begin()
 
     def close_down(self) -> None:
         """Leave nothing behind: no process, no task, no tool, no signal."""
+        self._closed = True
+        QgsProject.instance().cleared.disconnect(self._project_cleared)
         QgsProject.instance().layersWillBeRemoved.disconnect(self._layers_removed)
-        self._iface.currentLayerChanged.disconnect(self._selection_changed)
+        self._iface.currentLayerChanged.disconnect(self._current_layer_changed)
         self._canvas.selectionChanged.disconnect(self._selection_changed)
-        for task in filter(None, (self._start_task, self._task)):
-            task.abandon()
+        if self._task is not None:
+            self._task.abandon()
         self.where_step.close_down()
         self.models_panel.close_down()
-        self.engine.close()
+        self.engine_start.close_down()
         self.drawing.remove()
 
     # -- step 1: the example ----------------------------------------------------------------------
@@ -147,6 +160,8 @@ class ExemplarDock(QgsDockWidget):
 
     def _examples_changed(self) -> None:
         self._problem = ""
+        if self.example and (raster := layers.topmost_raster(self._canvas.layers(), self.example)):
+            self.where_step.suggest(raster)
         self._refresh()
 
     def _use_selection(self) -> None:
@@ -166,50 +181,32 @@ class ExemplarDock(QgsDockWidget):
     def _selection_changed(self, _layer: QgsMapLayer | None = None) -> None:
         self._refresh()
 
+    def _current_layer_changed(self, layer: QgsMapLayer | None) -> None:
+        if not self.examples and isinstance(layer, QgsRasterLayer) and not layers.raster_problem(layer):
+            self.where_step.suggest(layer)
+        self._refresh()
+
+    def _project_cleared(self) -> None:
+        """Another project is another place."""
+        self.drawing.forget()
+        self._note = self._problem = ""
+        self._refresh()
+
     # -- the engine -------------------------------------------------------------------------------
 
-    def start_engine(self) -> None:
-        """Start the engine in the background; it then tells what it offers."""
-        if self._start_task is None:
-            self._engine_problem = ""
-            self._start_task = StartTask(
-                self.tr("Exemplar: starting the engine"), self.engine, self._engine_started
-            )
-            self._start_task.start()
-        self._refresh()
+    @property
+    def engine(self) -> EngineClient:
+        return self.engine_start.engine
 
-    def _engine_started(self, hello: dict[str, Any] | None, error: EngineError | None) -> None:
-        self._start_task = None
-        if hello:
-            self._hello = hello
-            self.where_step.fill(hello)
-            self.models_panel.fill(hello)
-        elif error:
-            self._engine_problem = str(error)
-            self._messages.log(error)
-        else:  # cancelled from QGIS's task manager
-            self._engine_problem = self.tr("The engine was not started.")
-        self._refresh()
+    def _greeted(self, hello: dict[str, Any]) -> None:
+        self.where_step.fill(hello)
+        self.models_panel.fill(hello)
 
     def _choose_python(self) -> None:
-        if self.running or self._start_task is not None:
+        if self.running or self.engine_start.under_way:
             self._messages.warn(self.tr("The engine is at work: wait for its end, or cancel the run first."))
-            return
-        path, _filter = QFileDialog.getOpenFileName(
-            self,
-            self.tr("The Python of the engine's environment"),
-            # On macOS the link that is an environment's Python would lead to another one.
-            options=QFileDialog.Option.DontResolveSymlinks,
-        )
-        if path:
-            self.use_python(path)
-
-    def use_python(self, path: str) -> None:
-        """Work with the engine of another Python environment from now on."""
-        settings.set_engine_python(path)
-        self.engine.stop()  # else the old one would greet
-        self._hello = None
-        self.start_engine()
+        else:
+            self.engine_start.ask_for_python(self)
 
     # -- step 3: run ------------------------------------------------------------------------------
 
@@ -250,6 +247,7 @@ class ExemplarDock(QgsDockWidget):
         task.messaged.connect(lambda text: self._progressed(task, None, text))
         task.setDependentLayers([raster])  # the task ends with its image: another project is no place for it
         self._task = task
+        self._result_is_stale = True
         self._note, self._problem = self.tr("Waiting for the engine…"), ""
         self.run_step.show_progress(0)
         self._refresh()
@@ -299,9 +297,10 @@ class ExemplarDock(QgsDockWidget):
         elif result is None:  # cancelled from QGIS's task manager
             self._note = self.tr("Cancelled.")
         elif not result.get("count"):
-            self._note = self.tr("Nothing like the example has a score of {score:.2f} ({time}).").format(
-                score=result.get("min_score") or 0.0, time=_duration(result.get("seconds", 0.0))
-            )
+            self._note = self.tr(
+                "Nothing found that scores {score:.2f} or more ({time}). Lower “Least score” under Advanced, "
+                "or draw another example."
+            ).format(score=result.get("min_score") or 0.0, time=_duration(result.get("seconds", 0.0)))
         else:
             try:
                 layer = layers.load_detections(
@@ -311,7 +310,7 @@ class ExemplarDock(QgsDockWidget):
                 self._messages.warn(str(problem))
             else:
                 layers.add_on_top(layer)
-                self._result = layer
+                self._result, self._result_is_stale = layer, False
                 self._note = self.tr(
                     "{count} found in {time}, at {resolution:.2f} m per pixel, with scores from {score:.2f}."
                 ).format(
@@ -325,7 +324,7 @@ class ExemplarDock(QgsDockWidget):
     # -- saving -----------------------------------------------------------------------------------
 
     def _ask_and_save(self) -> None:
-        if path := ask_where(self):
+        if self._result is not None and (path := ask_where(self, self._result.name())):
             self.save_as(path)
 
     def save_as(self, path: str) -> bool:
@@ -365,9 +364,9 @@ class ExemplarDock(QgsDockWidget):
             return self.tr("First draw an example.")
         if raster is None:
             return self.tr("First add an aerial image to the project.")
-        if problem := layers.raster_problem(raster):
-            return problem
-        if self._hello is None:
+        if layers.raster_problem(raster):
+            return self.tr("First choose an image that can be read: see step 2.")
+        if self.engine_start.hello is None:
             return self.tr("The engine is starting…")
         return self.models_panel.missing()
 
@@ -380,13 +379,16 @@ class ExemplarDock(QgsDockWidget):
             undoable=self.drawing.undoable,
         )
         self.where_step.show_state(
-            layers.raster_problem(raster) if raster else "", filled=self._hello is not None
+            layers.raster_problem(raster) if raster else "", filled=self.engine_start.hello is not None
         )
         self.run_step.show_state(
             missing=self._missing(),
             running=self.running,
-            problem=self._engine_problem or self._problem,
-            engine_down=bool(self._engine_problem),
+            problem=self.engine_start.problem or self._problem,
             note=self._note,
-            savable=self._result is not None and not self.running,
+            engine_down=bool(self.engine_start.problem),
+            commands=self.engine_start.commands,
+            chosen=self.engine_start.chosen,
+            savable=self._result.name() if self._result is not None else "",
+            stale=self._result is not None and self._result_is_stale and not self.running,
         )

@@ -20,6 +20,7 @@ class DrawTool(QgsMapTool):
     drawn = pyqtSignal(object)  # Example
     refused = pyqtSignal(str)  # the sentence
     left = pyqtSignal()  # nothing was drawn and the user is done with the tool
+    cornered = pyqtSignal()  # there is a corner more, one less, or none any more
 
     def __init__(self, canvas: QgsMapCanvas) -> None:
         super().__init__(canvas)
@@ -27,6 +28,8 @@ class DrawTool(QgsMapTool):
         self._double_clicked = False
         self._band = example_band(canvas)
         self.setCursor(Qt.CursorShape.CrossCursor)
+        # Corners are in the canvas' coordinates, and those of another CRS would be other places.
+        canvas.destinationCrsChanged.connect(self._clear)
 
     def set_role(self, role: str) -> None:
         """Draw in the colour of what is to be found, or of what is not."""
@@ -38,9 +41,17 @@ class DrawTool(QgsMapTool):
         """How many corners the drawing has so far."""
         return len(self._points)
 
+    def take_back(self) -> None:
+        """Take the last corner back."""
+        if self._points:
+            self._points.pop()
+            self._redraw(self._points[-1] if self._points else None)
+            self.cornered.emit()
+
     def remove(self) -> None:
         """Take the tool and its rubber band off the canvas."""
         canvas = self.canvas()
+        canvas.destinationCrsChanged.disconnect(self._clear)
         canvas.unsetMapTool(self)
         canvas.scene().removeItem(self._band)
 
@@ -51,6 +62,7 @@ class DrawTool(QgsMapTool):
             point = event.mapPoint()
             self._points.append(QgsPointXY(point))
             self._redraw(point)
+            self.cornered.emit()
         elif event.button() == Qt.MouseButton.RightButton:
             if self._points:
                 self._finish()
@@ -69,9 +81,7 @@ class DrawTool(QgsMapTool):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key = event.key()
         if key in (Qt.Key.Key_Backspace, Qt.Key.Key_Delete):
-            if self._points:
-                self._points.pop()
-                self._redraw(self._points[-1] if self._points else None)
+            self.take_back()
         elif key == Qt.Key.Key_Escape:
             if self._points:
                 self._clear()
@@ -100,9 +110,11 @@ class DrawTool(QgsMapTool):
         self.drawn.emit(example)
 
     def _clear(self) -> None:
-        self._points = []
+        had, self._points = bool(self._points), []
         self._double_clicked = False
         self._redraw(None)
+        if had:
+            self.cornered.emit()
 
     def _redraw(self, cursor: QgsPointXY | None) -> None:
         self._band.reset(QgsWkbTypes.GeometryType.PolygonGeometry)

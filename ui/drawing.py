@@ -34,6 +34,7 @@ class Drawing(QObject):
         self.tool.drawn.connect(self._drawn)
         self.tool.refused.connect(self.refused)
         self.tool.left.connect(self.stop)
+        self.tool.cornered.connect(self.switched)
         # Not the tool's own `deactivated`: the canvas still holds the tool while it says so.
         canvas.mapToolSet.connect(self._tool_changed)
 
@@ -48,7 +49,7 @@ class Drawing(QObject):
 
     @property
     def undoable(self) -> bool:
-        return len(self._history) > 1
+        return self.tool.corners > 0 or len(self._history) > 1
 
     def begin(self, purpose: str) -> None:
         """Take the tool in hand for a purpose; for none, put it down."""
@@ -79,9 +80,17 @@ class Drawing(QObject):
         self._show()
 
     def undo(self) -> None:
-        """Back to what there was before the last change."""
+        """Take back the last corner of a drawing under way, else the last change."""
+        if self.tool.corners:
+            self.tool.take_back()
+            return
         if self.undoable:
             self._history.pop()
+        self._show()
+
+    def forget(self) -> None:
+        """Drop all examples for good."""
+        self._history = [ExampleSet()]
         self._show()
 
     def remove(self) -> None:

@@ -222,7 +222,7 @@ class EngineClient:
         try:
             python = self._find_python()
         except environment.EnvironmentMissingError as error:
-            raise EngineError(str(error), user_fault=True) from error
+            raise EngineError(str(error), user_fault=True, commands=error.commands) from error
         try:
             process = EngineProcess(python, self._root)
         except OSError as error:

@@ -35,12 +35,15 @@ class EngineError(Exception):
         A traceback or the engine's last output, for the log.
     user_fault : bool
         True where the user can mend it: a wrong polygon, a missing file, no environment.
+    commands : str
+        What mends it, for a terminal, a line each; empty where no commands do.
     """
 
-    def __init__(self, message: str, details: str = "", user_fault: bool = False) -> None:
+    def __init__(self, message: str, details: str = "", user_fault: bool = False, commands: str = "") -> None:
         super().__init__(message)
         self.details = details
         self.user_fault = user_fault
+        self.commands = commands
 
 
 class EngineProcess:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +31,17 @@ _QGIS_PREFIXES = ("QT_", "PYTHON")
 
 
 class EnvironmentMissingError(Exception):
-    """No Python for the engine; ``str(error)`` says what to do."""
+    """No Python for the engine; ``str(error)`` says what to do.
+
+    Attributes
+    ----------
+    commands : str
+        What makes an environment, for a terminal, a line each; empty where one was named.
+    """
+
+    def __init__(self, message: str, commands: str = "") -> None:
+        super().__init__(message)
+        self.commands = commands
 
 
 def find_python(root: Path, chosen: str, environ: Mapping[str, str] = os.environ) -> Path:
@@ -69,13 +80,30 @@ def find_python(root: Path, chosen: str, environ: Mapping[str, str] = os.environ
             return python
     raise EnvironmentMissingError(
         tr(
-            "The engine's Python environment was not found. Make one with the libraries in "
-            "{requirements} in the folder {folder}, or choose its Python."
-        ).format(
-            requirements=root / "resources" / "engine-requirements.txt",
-            folder=user_folder(environ) / "venv",
+            "The engine needs a Python environment of its own. Make one with these two commands in a "
+            "terminal (on Windows the Command Prompt), with Python 3.10 to 3.13, then try again; or choose "
+            "the Python of one that you have."
+        ),
+        set_up_commands(root, environ),
+    )
+
+
+def set_up_commands(root: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """What makes an environment where :func:`find_python` looks for it, a line each."""
+    folder, requirements = user_folder(environ) / "venv", root / "resources" / "engine-requirements.txt"
+    python = "py" if sys.platform == "win32" else "python3"
+    return "\n".join(
+        (
+            f"{python} -m venv {_quoted(folder)}",
+            f"{_quoted(python_of(folder))} -m pip install -r {_quoted(requirements)}",
         )
     )
+
+
+def _quoted(path: Path) -> str:
+    if sys.platform == "win32":
+        return f'"{path}"' if " " in str(path) else str(path)
+    return shlex.quote(str(path))
 
 
 def python_of(venv: Path) -> Path:

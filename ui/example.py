@@ -21,6 +21,8 @@ from qgis.PyQt.QtGui import QTransform
 from ..core.protocol import ROLES
 from .texts import tr
 
+USUAL_ELLIPSOID = "EPSG:7030"  # WGS 84
+
 
 class UnusableExampleError(Exception):
     """The polygon can't serve as an example; ``str(error)`` says why."""
@@ -88,7 +90,10 @@ class Example:
         project = QgsProject.instance()
         measure = QgsDistanceArea()
         measure.setSourceCrs(self.crs, project.transformContext())
-        measure.setEllipsoid(self.crs.ellipsoidAcronym() or project.ellipsoid())
+        ellipsoid = self.crs.ellipsoidAcronym() or project.ellipsoid()
+        # With one that a CRS gives by its axes, QGIS measures nothing; the usual one is off by a few parts
+        # in ten thousand at most.
+        measure.setEllipsoid(USUAL_ELLIPSOID if ellipsoid.startswith("PARAMETER:") else ellipsoid)
         # Right angles are right in metres only: a degree is shorter to the east than to the north.
         ground = QgsGeometry(self.geometry)
         ground.transform(self._metres_from_map(measure))

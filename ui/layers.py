@@ -30,7 +30,7 @@ from qgis.core import (
 )
 
 from ..core.protocol import ROLES
-from .example import Example, ExampleSet
+from .example import Example, ExampleSet, UnusableExampleError
 from .texts import tr
 
 STYLES = Path(__file__).resolve().parents[1] / "resources" / "styles"
@@ -54,16 +54,32 @@ def raster_problem(layer: QgsRasterLayer) -> str:
             "with Export → Save As… first."
         ).format(layer=name)
     path = QgsProviderRegistry.instance().decodeUri("gdal", raster_source(layer)).get("path") or ""
-    if not Path(path).is_file():
+    # QGIS opens what GDAL has by names of its own, such as files in an archive or on a server: /vsi…
+    if not Path(path).is_file() and layer.isValid() and path.startswith("/vsi"):
         return tr(
             "“{layer}” is not a file on this computer's disk: save it with Export → Save As… first."
         ).format(layer=name)
+    if not Path(path).is_file() or not layer.isValid():
+        return tr(
+            "“{layer}” can't be opened: its file is missing or damaged ({path}). Repair it with Change Data "
+            "Source… in the layer's menu, or choose another image."
+        ).format(layer=name, path=path)
     if not layer.dataProvider().crs().isValid():
         return tr(
             "The file of “{layer}” names no coordinate system: assign one with Raster → Projections → "
             "Assign Projection…"
         ).format(layer=name)
     return ""
+
+
+def topmost_raster(shown: Iterable[QgsMapLayer], example: Example) -> QgsRasterLayer | None:
+    """The raster that an example was drawn on: of those shown, the topmost first, one that can be read."""
+    for layer in shown:
+        if isinstance(layer, QgsRasterLayer) and not raster_problem(layer):
+            with contextlib.suppress(LayerError, UnusableExampleError):
+                example_on_raster(example, layer)
+                return layer
+    return None
 
 
 def raster_source(layer: QgsRasterLayer) -> str:
@@ -212,6 +228,8 @@ def save(layer: QgsVectorLayer, path: str) -> str:
 
     Edits under way are saved with it. In a GeoPackage that is there already the layer
     becomes one of its layers, by its own name or the next that is free; all others stay.
+    A shapefile that another layer shows is not replaced: that layer would show this one's
+    features, and write its own edits into them.
 
     Returns
     -------
@@ -221,12 +239,19 @@ def save(layer: QgsVectorLayer, path: str) -> str:
     target = Path(path)
     if target.suffix.lower() not in (".shp", ".gpkg"):
         target = target.with_name(target.name + ".gpkg")
-    source = Path(QgsProviderRegistry.instance().decodeUri("ogr", layer.source()).get("path") or "")
+    source = _file_of(layer)
+    shapefile = target.suffix.lower() == ".shp"
+    for other in QgsProject.instance().mapLayers().values():
+        if shapefile and other.id() != layer.id() and _is_same(_file_of(other), target):
+            raise LayerError(
+                tr("“{layer}” shows {path}: save under another name, or remove that layer first.").format(
+                    layer=other.name(), path=target
+                )
+            )
     if layer.isEditable() and not layer.commitChanges():
         raise LayerError(tr("The edits could not be saved: {path}").format(path=target))
-    if target.exists() and source.exists() and target.samefile(source):
+    if _is_same(source, target):
         return str(target)
-    shapefile = target.suffix.lower() == ".shp"
     options = QgsVectorFileWriter.SaveVectorOptions()
     options.driverName = "ESRI Shapefile" if shapefile else "GPKG"
     options.layerName = target.stem
@@ -249,6 +274,16 @@ def save(layer: QgsVectorLayer, path: str) -> str:
     shown = str(target) if shapefile else f"{target}|layername={options.layerName}"
     layer.setDataSource(shown, layer.name(), "ogr")
     return str(target)
+
+
+def _file_of(layer: QgsMapLayer) -> Path:
+    """The file that a layer shows; a path that names none where it shows none."""
+    parts = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source())
+    return Path(parts.get("path") or "")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and one.samefile(other)
 
 
 def _tables(path: Path) -> set[str]:

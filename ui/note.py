@@ -32,7 +32,8 @@ class Note(QLabel):
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setMinimumWidth(1)
-        policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        # Not `Minimum`: that is the height at the width that the sentence would like, hundreds of pixels.
+        policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
 
@@ -40,6 +41,7 @@ class Note(QLabel):
         """Show a sentence, in red if it warns; nothing for none."""
         self._warning = warning
         self.setText(text)
+        self.setToolTip(text)  # a path has nothing to wrap at
         self._colour()
         self.setVisible(bool(text))
 

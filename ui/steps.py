@@ -1,4 +1,4 @@
-"""The dock's three steps as widgets: they show and ask, and know nothing of the engine."""
+"""The dock's first two steps as widgets: they show and ask, and know nothing of the engine."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from qgis.gui import QgsCollapsibleGroupBoxBasic, QgsMapLayerComboBox
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
     QGroupBox,
     QHBoxLayout,
-    QProgressBar,
     QPushButton,
     QSizePolicy,
     QSpinBox,
@@ -147,13 +145,25 @@ class WhereStep(QGroupBox):
         layout.addWidget(self._note)
         layout.addWidget(self._advanced())
         self._watched: QgsRasterLayer | None = None
+        self._picked = ""  # the layer that the user chose in the box
         self.raster_box.layerChanged.connect(self._raster_chosen)
+        self.raster_box.activated.connect(self._raster_picked)
         self.target_box.currentIndexChanged.connect(lambda _index: self.changed.emit())
         self._watch(self.raster())
 
     def _raster_chosen(self, _layer: QgsMapLayer | None = None) -> None:
         self._watch(self.raster())
         self.changed.emit()
+
+    def _raster_picked(self, _index: int) -> None:
+        raster = self.raster()
+        self._picked = raster.id() if raster else ""
+
+    def suggest(self, raster: QgsRasterLayer) -> None:
+        """Choose a raster where the user has not chosen one, as long as that is there."""
+        chosen = self.raster()
+        if chosen is None or chosen.id() != self._picked:
+            self.raster_box.setLayer(raster)
 
     def _watch(self, raster: QgsRasterLayer | None) -> None:
         """Hear of a file or a CRS that the chosen raster gets, and no longer of the one before."""
@@ -269,116 +279,3 @@ class WhereStep(QGroupBox):
             "seed": self.seed_box.value(),
             "min_score": self.score_box.value() or None,
         }
-
-
-class RunStep(QGroupBox):
-    """Step 3: run, watch, cancel, save."""
-
-    run_wanted = pyqtSignal()
-    cancel_wanted = pyqtSignal()
-    save_wanted = pyqtSignal()
-    python_wanted = pyqtSignal()
-    retry_wanted = pyqtSignal()
-
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.setTitle(self.tr("3  Run"))
-        self.regularize_box = QCheckBox(self.tr("Right angles"))
-        self.regularize_box.setToolTip(
-            self.tr("Outlines with right angles, where that costs little: for buildings.")
-        )
-        self.rectangles_box = QCheckBox(self.tr("Rectangles"))
-        self.rectangles_box.setToolTip(
-            self.tr("Every object as a rectangle with length, width and direction: for vehicles.")
-        )
-        # A rectangle has right angles anyway.
-        self.rectangles_box.toggled.connect(self.regularize_box.setDisabled)
-        self.run_button = QPushButton(self.tr("Run on visible extent"))
-        font = self.run_button.font()
-        font.setBold(True)
-        self.run_button.setFont(font)
-        self.bar = QProgressBar()
-        self.bar.setTextVisible(False)
-        self.bar.setMaximumHeight(14)
-        self.cancel_button = QPushButton(self.tr("Cancel"))
-        self._note = Note()
-        self.python_button = QPushButton(self.tr("Choose the engine's Python…"))
-        self.retry_button = QPushButton(self.tr("Try again"))
-        self.save_button = QPushButton(self.tr("Save as…"))
-        outlines = QHBoxLayout()
-        outlines.addWidget(self.regularize_box)
-        outlines.addWidget(self.rectangles_box)
-        outlines.addStretch(1)
-        progress = QHBoxLayout()
-        progress.addWidget(self.bar, 1)
-        progress.addWidget(self.cancel_button)
-        layout = QVBoxLayout(self)
-        layout.addLayout(outlines)
-        layout.addWidget(self.run_button)
-        layout.addLayout(progress)
-        layout.addWidget(self._note)
-        layout.addWidget(self.python_button)
-        layout.addWidget(self.retry_button)
-        layout.addWidget(self.save_button)
-        self.run_button.clicked.connect(lambda: self.run_wanted.emit())
-        self.cancel_button.clicked.connect(lambda: self.cancel_wanted.emit())
-        self.save_button.clicked.connect(lambda: self.save_wanted.emit())
-        self.python_button.clicked.connect(lambda: self.python_wanted.emit())
-        self.retry_button.clicked.connect(lambda: self.retry_wanted.emit())
-
-    def show_state(
-        self, *, missing: str, running: bool, problem: str, engine_down: bool, note: str, savable: bool
-    ) -> None:
-        """Show whether to run, and if not, what is missing first.
-
-        Parameters
-        ----------
-        missing : str
-            What has to be done before running; empty when nothing is.
-        running : bool
-            A detection is under way.
-        problem : str
-            What went wrong; empty if nothing did.
-        engine_down : bool
-            The engine can't be started.
-        note : str
-            The last message of the run, or its result.
-        savable : bool
-            There are detections to save.
-        """
-        self.run_button.setEnabled(not missing and not running)
-        self.run_button.setToolTip(
-            missing or self.tr("Find every object like the example in what the map shows.")
-        )
-        self.bar.setVisible(running)
-        self.cancel_button.setVisible(running)
-        self.python_button.setVisible(engine_down and not running)
-        self.retry_button.setVisible(engine_down and not running)
-        # Why the button is disabled goes before what went wrong in the run before.
-        reason = problem if engine_down else missing
-        if running:
-            self._note.say(note)
-        else:
-            self._note.say(reason or problem or note, warning=bool(problem) and reason in ("", problem))
-        self.save_button.setEnabled(savable)
-        self.save_button.setToolTip(
-            self.tr("Save the detections as shapefile or GeoPackage.")
-            if savable
-            else self.tr("There is nothing to save before a run.")
-        )
-
-    def options(self) -> dict[str, Any]:
-        """How the outlines are drawn, as fields of a request."""
-        return {
-            "regularize": self.regularize_box.isChecked() and not self.rectangles_box.isChecked(),
-            "rectangles": self.rectangles_box.isChecked(),
-        }
-
-    def show_progress(self, percent: float) -> None:
-        """A share of the way; at 0, while the first tile is worked on, the bar only moves."""
-        self.bar.setRange(0, 100 if percent > 0 else 0)
-        self.bar.setValue(round(percent))
-
-    @property
-    def note(self) -> str:
-        return self._note.text()

@@ -230,3 +230,55 @@ def test_a_tool_that_is_gone_is_not_given_back(dock, iface, until):
     assert iface.mapCanvas().mapTool() is not dock.drawing.tool
     dock.drawing.begin("first")
     assert iface.mapCanvas().mapTool() is dock.drawing.tool
+
+
+def test_undo_takes_back_corners_before_examples(dock, square, mouse):
+    dock.set_example(square)
+    dock.example_step.more_button.click()
+    for x, y in TRIANGLE[:2]:
+        mouse.click(x, y)
+    for left in (1, 0):
+        dock.example_step.undo_button.click()
+        assert dock.draw_tool.corners == left
+        assert dock.example is square and dock.draw_tool.isActive()
+    dock.example_step.undo_button.click()
+    assert dock.example is None
+
+
+def test_a_drawing_that_has_begun_can_be_taken_back(drawing, mouse):
+    assert not drawing.example_step.undo_button.isEnabled()
+    mouse.click(*TRIANGLE[0])
+    assert drawing.example_step.undo_button.isEnabled()
+    drawing.example_step.undo_button.click()
+    assert not drawing.example_step.undo_button.isEnabled()
+
+
+def test_corners_do_not_outlive_the_crs_that_they_are_in(drawing, mouse, iface):
+    from qgis.core import QgsCoordinateReferenceSystem
+
+    mouse.click(*TRIANGLE[0])
+    iface.canvas.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:3857"))
+    assert drawing.draw_tool.corners == 0
+
+
+def test_another_project_begins_without_an_example(dock, square):
+    from qgis.core import QgsProject
+
+    dock.set_example(square)
+    QgsProject.instance().clear()
+    assert dock.example is None
+    assert not dock.example_step.undo_button.isEnabled()
+
+
+@pytest.mark.parametrize("shift", ["", " +towgs84=500,100,500"])
+def test_an_example_is_measured_where_the_crs_gives_its_ellipsoid_by_axes(qgis_app, shift):
+    from exemplar.ui.example import Example
+    from qgis.core import QgsCoordinateReferenceSystem, QgsGeometry, QgsRectangle
+
+    crs = QgsCoordinateReferenceSystem()
+    assert crs.createFromProj(
+        "+proj=tmerc +lat_0=0 +lon_0=15 +k=1 +x_0=500000 +y_0=0 +a=6377397 +b=6356078 +units=m" + shift
+    )
+    assert crs.ellipsoidAcronym().startswith("PARAMETER:")
+    square = QgsGeometry.fromRect(QgsRectangle(500000, 5400000, 500004, 5400004))
+    assert Example(square, crs).describe() == "4.0 × 4.0 m, 16.0 m²"

@@ -235,8 +235,29 @@ class TestEnvironment:
 
         monkeypatch.setenv("HOME", str(tmp_path))
         environ = {"XDG_DATA_HOME": str(tmp_path)}
-        with pytest.raises(EnvironmentMissingError, match=r"engine-requirements\.txt"):
+        with pytest.raises(EnvironmentMissingError, match="two commands") as told:
             find_python(tmp_path, "", environ)
+        make, fill = told.value.commands.splitlines()
+        assert make == f"python3 -m venv {tmp_path}/exemplar/venv"
+        assert fill.startswith(f"{tmp_path}/exemplar/venv/bin/python -m pip install -r ")
+        assert fill.endswith("engine-requirements.txt")
+        assert str(tmp_path) not in str(told.value)  # a path has nothing to wrap at
+
+    @pytest.mark.parametrize("name", ["anna", "anna müller"])
+    def test_the_commands_for_windows(self, monkeypatch, name):
+        from pathlib import PureWindowsPath
+
+        from exemplar.ui import environment
+
+        monkeypatch.setattr(environment.sys, "platform", "win32")
+        folder = PureWindowsPath(rf"C:\Users\{name}\AppData\Local\exemplar")
+        monkeypatch.setattr(environment, "user_folder", lambda _environ: folder)
+        mark = '"' if " " in name else ""
+        assert environment.set_up_commands(PureWindowsPath(r"C:\plugins\exemplar"), {}).splitlines() == [
+            rf"py -m venv {mark}{folder}\venv{mark}",
+            rf"{mark}{folder}\venv\Scripts\python.exe{mark} -m pip install -r "
+            r"C:\plugins\exemplar\resources\engine-requirements.txt",
+        ]
 
     def test_a_choice_that_is_gone_is_not_passed_over(self, tmp_path):
         from exemplar.ui.environment import EnvironmentMissingError, find_python

@@ -50,8 +50,8 @@ def again(dock, until, told, **fields):
     """The engine's habits are read when it starts."""
     told(**fields)
     dock.engine.stop()
-    dock.start_engine()
-    assert until(lambda: dock._start_task is None)
+    dock.engine_start.begin()
+    assert until(lambda: not dock.engine_start.under_way)
 
 
 def tasks():

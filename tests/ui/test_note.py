@@ -61,3 +61,18 @@ def test_a_warning_follows_the_theme(dock, until, theme, ground, least):
     assert contrast(red_of(step._note.styleSheet()), ground_of(step._note)) >= least
     step.show_state("", filled=True)
     assert not step._note.isVisible()
+
+
+def test_long_sentences_leave_no_empty_space(dock, iface, until):
+    from qgis.PyQt.QtWidgets import QScrollArea
+
+    area = dock.findChild(QScrollArea)
+    sentence = "A sentence of some length that says what is wrong with the image and what to do. " * 3
+    dock.where_step.show_state(sentence, filled=True)
+    iface.resize(900, 1100)
+    assert until(lambda: area.viewport().height() > 300)
+    until(lambda: False, 0.2)
+    body = area.widget()
+    needed = body.layout().heightForWidth(body.width())
+    assert body.height() <= max(needed, area.viewport().height()) + 40
+    assert dock.where_step._note.height() < 0.5 * area.viewport().height()

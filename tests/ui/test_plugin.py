@@ -115,3 +115,11 @@ def test_the_environment_is_recommended_where_an_upgrade_leaves_it(qgis_app):
     about = metadata["general"]["about"]
     assert ".venv" not in about
     assert "the folder that the plugin's panel names while it finds none" in about
+
+
+def test_a_dock_that_is_shown_for_a_moment_starts_no_engine(plugin, until):
+    """As QGIS's own window does it with each new dock."""
+    plugin.dock.show()
+    plugin.dock.hide()
+    until(lambda: False, 0.3)
+    assert plugin.dock.engine.pid is None and not plugin.dock.engine_start.under_way

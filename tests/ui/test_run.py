@@ -184,7 +184,7 @@ def test_nothing_found_is_told(run, habits, ready):
     habits(count=0)
     restart(ready)
     assert run() is None
-    assert "Nothing like the example has a score of 0.50" in ready.run_step.note
+    assert "Nothing found that scores 0.50 or more" in ready.run_step.note
 
 
 @pytest.mark.parametrize("user_fault", [True, False])
@@ -306,7 +306,7 @@ def test_another_python_is_another_engine(ready, until, fake_python, alive):
 
     assert until(lambda: ready.engine.pid is not None)
     pid = ready.engine.pid
-    ready.use_python(sys.executable)
+    ready.engine_start.use_python(sys.executable)
     assert until(lambda: ready.engine.pid not in (None, pid) and ready.where_step.target())
     assert not alive(pid)
 

@@ -78,11 +78,11 @@ def test_the_dialog_asks_about_the_name_with_its_ending(dock, tmp_path, monkeypa
         (tmp_path / "found.gpkg").touch()
     asked = []
     monkeypatch.setattr(
-        QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "found"), "GeoPackage (*.gpkg)")
+        QFileDialog, "getSaveFileName", lambda *_, **__: (str(tmp_path / "found"), "GeoPackage (*.gpkg)")
     )
     button = getattr(QMessageBox.StandardButton, answer)
     monkeypatch.setattr(QMessageBox, "question", lambda *words: asked.append(words[-1]) or button)
-    path = save_dialog.ask_where(dock)
+    path = save_dialog.ask_where(dock, "Buildings")
     assert path == ("" if there and answer == "No" else str(tmp_path / "found.gpkg"))
     assert len(asked) == there
 
@@ -104,3 +104,80 @@ def test_three_runs_of_one_title_in_one_file_are_all_kept(run, ready, tmp_path):
     fourth.setName(title.upper())  # to SQLite the same name
     assert ready.save_as(str(path))
     assert fourth.source().endswith(f"{title.upper()} 3")
+
+
+@pytest.mark.parametrize(
+    ("typed", "chosen", "written"),
+    [
+        ("detections.gpkg", "ESRI Shapefile (*.shp)", "detections.shp"),
+        ("roofs.SHP", "GeoPackage (*.gpkg)", "roofs.gpkg"),
+        ("roofs.2024", "GeoPackage (*.gpkg)", "roofs.2024.gpkg"),
+    ],
+)
+def test_the_chosen_format_decides_the_ending(dock, tmp_path, monkeypatch, typed, chosen, written):
+    """Not all dialogs exchange the suggested ending when another format is chosen."""
+    from exemplar.ui import save_dialog
+
+    answer = (str(tmp_path / typed), chosen)
+    monkeypatch.setattr(save_dialog.QFileDialog, "getSaveFileName", lambda *_, **__: answer)
+    assert save_dialog.ask_where(dock, "Roofs") == str(tmp_path / written)
+
+
+def test_a_name_that_is_free_is_suggested(dock, tmp_path, monkeypatch):
+    from exemplar.ui import save_dialog, settings
+
+    suggested = []
+    monkeypatch.setattr(
+        save_dialog.QFileDialog, "getSaveFileName", lambda *words, **_: suggested.append(words[2]) or ("", "")
+    )
+    settings.set_save_folder(str(tmp_path))
+    save_dialog.ask_where(dock, "Roofs")
+    (tmp_path / "detections.gpkg").touch()
+    save_dialog.ask_where(dock, "Roofs")
+    assert suggested == [str(tmp_path / "detections.gpkg"), str(tmp_path / "detections2.gpkg")]
+
+
+@pytest.mark.parametrize(("ending", "verb"), [("shp", "Replace"), ("gpkg", "Add “Roofs” to it")])
+def test_the_question_says_what_happens_to_a_file_that_is_there(dock, tmp_path, monkeypatch, ending, verb):
+    from exemplar.ui import save_dialog
+
+    (tmp_path / f"found.{ending}").touch()
+    answer = (str(tmp_path / f"found.{ending}"), "")
+    monkeypatch.setattr(save_dialog.QFileDialog, "getSaveFileName", lambda *_, **__: answer)
+    asked = []
+    no = save_dialog.QMessageBox.StandardButton.No
+    monkeypatch.setattr(save_dialog.QMessageBox, "question", lambda *words: asked.append(words[-1]) or no)
+    assert save_dialog.ask_where(dock, "Roofs") == ""
+    assert verb in asked[0]
+
+
+def test_a_shapefile_that_another_layer_shows_is_not_replaced(run, ready, tmp_path, iface):
+    """That layer would show other features, and write its own edits into them."""
+    from qgis.core import QgsProject
+
+    path = tmp_path / "found.shp"
+    first = run()
+    assert ready.save_as(str(path))
+    assert first.startEditing() and first.deleteFeature(next(first.getFeatures()).id())
+    second = run()
+    assert not ready.save_as(str(path))
+    assert any("shows" in text and "another name" in text for _level, text in iface.messages())
+    assert first.rollBack() and first.featureCount() == 1
+    QgsProject.instance().removeMapLayer(first)
+    assert ready.save_as(str(path)) and second.source() == str(path)
+
+
+def test_an_earlier_result_is_named_as_one(run, ready, habits, tmp_path):
+    layer = run()
+    assert ready.run_step.save_button.text() == "Save as…"
+    habits(count=0)
+    ready.engine.stop()
+    run()
+    assert "Lower “Least score”" in ready.run_step.note
+    assert ready.run_step.save_button.text() == "Save earlier result as…"
+    assert layer.name() in ready.run_step.save_button.toolTip()
+    assert ready.save_as(str(tmp_path / "found.gpkg"))  # it is not lost
+    habits()
+    ready.engine.stop()
+    run()
+    assert ready.run_step.save_button.text() == "Save as…"

@@ -98,7 +98,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             except EngineError as error:
                 if error.details:
                     feedback.pushDebugInfo(error.details)
-                raise QgsProcessingException(str(error)) from error
+                raise QgsProcessingException("\n".join(filter(None, (str(error), error.commands)))) from error
 
     def copied(
         self,
