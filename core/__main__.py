@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 from . import __version__, model_commands, process
@@ -17,6 +20,8 @@ from .errors import OUT_OF_MEMORY, CancelledError, ExemplarError, is_out_of_memo
 from .progress import write_progress
 from .protocol import DetectRequest, EdgesRequest, EvaluateRequest
 
+# argparse's own takes a small longitude, which is written as -1e-05, for a flag
+NUMBER = re.compile(r"^-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 PRECISION = "auto, single (float32) or half: of the network's encoder; auto is half where that is known to do"
 
 
@@ -100,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("strategies", help="how prompts can be placed").set_defaults(run=_strategies)
     model_commands.add_to(commands)
     commands.add_parser("serve", help="JSON lines on standard input and output").set_defaults(run=_serve)
+    for command in (detect, evaluate, edges):
+        command._negative_number_matcher = NUMBER
     return parser
 
 
@@ -158,10 +165,15 @@ def _serve(_: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    process.tell_any_name()
     options = _parser().parse_args(arguments)
     process.prepare()
     try:
-        options.run(options)
+        with nullcontext() if options.run is _serve else process.ended_by_signals():
+            options.run(options)
+            sys.stdout.flush()
+    except BrokenPipeError:  # who read what is told has gone; what was to be done is done
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except CancelledError as error:
         print(error, file=sys.stderr)
         return 1

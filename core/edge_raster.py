@@ -19,7 +19,7 @@ from affine import Affine
 from rasterio.windows import Window
 from shapely.affinity import affine_transform
 
-from . import edge_lines, output, process
+from . import destination, edge_lines, output, process
 from .edges import HALO, Crests, crests, edge_strength
 from .errors import CancelledError, InputError
 from .example import MAX_ENLARGEMENT
@@ -85,9 +85,9 @@ def find_edges(
     _check(request)
     with ExitStack() as opened:
         raster = opened.enter_context(Raster(request.raster, request.bands))
-        output.check_apart((request.output, request.lines), raster.files)
+        destination.check_apart((request.output, request.lines), raster.files)
         if request.lines:
-            output.check_holds(request.lines, raster.crs)
+            destination.check_holds(request.lines, raster.crs)
         resolution = _working_resolution(request.resolution, raster)
         window = _window(asked_extent(request.extent, raster), raster, resolution)
         if segmenter is None:
@@ -124,10 +124,10 @@ def find_edges(
 
 
 def _check(request: EdgesRequest) -> None:
-    output.check_writable(request.output, (".tif", ".tiff"))
+    destination.check_writable(request.output, (".tif", ".tiff"))
     if request.lines:
-        output.check_writable(request.lines)
-    output.check_apart(results=(request.output, request.lines), inputs=(request.raster,))
+        destination.check_writable(request.lines)
+    destination.check_apart(results=(request.output, request.lines), inputs=(request.raster,))
     if not 0 <= request.min_strength <= 1:
         raise InputError("The least strength must lie between 0 and 1.")
 

@@ -66,7 +66,7 @@ class Engine:
         for line in requests:
             try:
                 message = protocol.decode(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 self.send(
                     "error", job=None, message=f"Not understood: {error}.", user_fault=False, details=""
                 )

@@ -11,6 +11,7 @@ import shapely
 from pyproj.exceptions import ProjError
 
 from .errors import InputError
+from .extent import check_extent
 from .protocol import EvaluateRequest
 from .vector_file import read_vector
 
@@ -43,6 +44,8 @@ def evaluate_files(request: EvaluateRequest) -> dict[str, float | int]:
     """Evaluate one file against another, as the command line and Processing do."""
     if not 0 < request.iou <= 1:
         raise InputError("The IoU of a match must lie between 0 and 1.")
+    if request.extent is not None:
+        check_extent(request.extent)
     return evaluate(
         read_polygons(request.detections, request.target),
         read_polygons(request.truth, request.target),

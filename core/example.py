@@ -122,7 +122,7 @@ def _roles(table: gpd.GeoDataFrame, path: str | Path) -> list[str]:
         return [ROLES[0]] * len(table)
     roles = []
     for value in table[column]:
-        said = "" if pd.isna(value) else str(value).strip()
+        said = "" if pd.api.types.is_scalar(value) and pd.isna(value) else str(value).strip()
         role = role_of(said)
         if role is None:
             raise InputError(

@@ -9,6 +9,15 @@ from .errors import InputError
 from .raster import Raster
 
 
+def check_extent(extent_map: list[float]) -> None:
+    """Raise ``InputError`` where an extent is none."""
+    if len(extent_map) != 4 or not np.isfinite(extent_map).all():
+        raise InputError("The extent must be four numbers: XMIN YMIN XMAX YMAX.")
+    xmin, ymin, xmax, ymax = extent_map
+    if xmin >= xmax or ymin >= ymax:
+        raise InputError("The extent is empty. Give it as XMIN YMIN XMAX YMAX, in the raster's CRS.")
+
+
 def asked_extent(extent_map: list[float] | None, raster: Raster) -> shapely.Polygon:
     """The part of the asked extent that lies on the raster, in map coordinates.
 
@@ -24,12 +33,8 @@ def asked_extent(extent_map: list[float] | None, raster: Raster) -> shapely.Poly
     """
     if extent_map is None:
         return shapely.box(*raster.bounds_map)
-    if len(extent_map) != 4 or not np.isfinite(extent_map).all():
-        raise InputError("The extent must be four numbers: XMIN YMIN XMAX YMAX.")
-    xmin, ymin, xmax, ymax = extent_map
-    if xmin >= xmax or ymin >= ymax:
-        raise InputError("The extent is empty. Give it as XMIN YMIN XMAX YMAX, in the raster's CRS.")
-    extent = shapely.box(xmin, ymin, xmax, ymax).intersection(shapely.box(*raster.bounds_map))
+    check_extent(extent_map)
+    extent = shapely.box(*extent_map).intersection(shapely.box(*raster.bounds_map))
     # of a turned raster's box, the corners hold nothing
     corners = [(0, 0), (raster.width, 0), (raster.width, raster.height), (0, raster.height)]
     image = shapely.Polygon([raster.map_from_px @ corner for corner in corners])

@@ -2,123 +2,29 @@
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import rasterio
 import shapely
-from pyogrio.errors import DataSourceError
-from pyproj import CRS
+from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
 
+from .destination import DRIVERS, GEOPACKAGE_PARTS, RASTER_PARTS, SHAPEFILE_PARTS
 from .errors import InputError
 from .raster import Raster
+from .read_back import check_raster, check_table
 
 STRIP = 1024  # rows of a mask that are drawn at a time: whole blocks
-DRIVERS = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".geojson": "GeoJSON", ".parquet": "Parquet"}
-SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
-# What a database of another program left unfinished would be applied to the new file.
-GEOPACKAGE_PARTS = ("-wal", "-shm", "-journal")
-RASTER_PARTS = (".aux.xml", ".ovr", ".msk")  # what GDAL and QGIS leave beside one
-
-
-def check_writable(path: str | Path, endings: tuple[str, ...] = tuple(DRIVERS)) -> Path:
-    """Find out before the work begins whether a result can be written.
-
-    Raises
-    ------
-    InputError
-        Where the ending is unknown, the folder is missing or can't be written to, or
-        a GeoPackage holds more than an earlier result.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in endings:
-        raise InputError(f"{path} ends in no known format. Give it one of: {', '.join(endings)}.")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder. Give the path of a file.")
-    if not path.parent.is_dir():
-        raise InputError(f"There is no folder {path.parent}. Make it first, or choose another.")
-    file = path.resolve()  # where the path is a link: what it leads to
-    try:
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".exemplar-"):
-            pass
-    except OSError as error:
-        raise InputError(f"Nothing can be written to the folder {path.parent}. Choose another.") from error
-    if path.suffix.lower() == ".gpkg" and (others := _other_layers(file)):
-        raise InputError(
-            f"{path} holds other layers, which would be lost: {', '.join(others)}. Choose another output."
-        )
-    return path
-
-
-def _other_layers(path: Path) -> list[str]:
-    """What a GeoPackage holds besides the one layer of shapes that a result of that name has."""
-    if not path.is_file():
-        return []
-    asked = "SELECT table_name, data_type FROM gpkg_contents ORDER BY table_name"
-    own = {(path.stem, "features"), ("layer_styles", "attributes")}  # the latter is QGIS's, of the former
-    # as it is, if it can't be locked: a medium that can only be read, or another program's
-    for how in ("mode=ro", "mode=ro&immutable=1"):
-        try:
-            with closing(sqlite3.connect(f"{path.as_uri()}?{how}", uri=True)) as database:
-                tables = database.execute(asked).fetchall()
-        except sqlite3.Error:  # the last time: no GeoPackage
-            continue
-        return [table for table, kind in tables if (table, kind) not in own]
-    return []
-
-
-def check_apart(results: Iterable[str | None], inputs: Iterable[str | None]) -> None:
-    """Find out before the work begins whether a result would replace an input or another result.
-
-    Raises
-    ------
-    InputError
-        Where it would.
-    """
-    given = {Path(path).resolve() for path in inputs if path}
-    taken: set[Path] = set()
-    for path in filter(None, results):
-        place = Path(path).resolve()
-        if place in given:
-            raise InputError(f"{path} would be overwritten. Choose another output.")
-        if place in taken:
-            raise InputError(f"Two results would be written to {path}. Give each a file of its own.")
-        taken.add(place)
-
-
-def check_holds(path: str | Path, crs: CRS | None) -> None:
-    """Find out before the work begins whether a format can say in which CRS its coordinates are.
-
-    GeoJSON names a CRS by its code only, and a file without one is read as degrees.
-
-    Raises
-    ------
-    InputError
-        Where it can't.
-    """
-    if DRIVERS[Path(path).suffix.lower()] != "GeoJSON":
-        return
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the CRS that lacks, which is looked at below
-        probe = Path(folder) / "probe.geojson"
-        gpd.GeoDataFrame(geometry=[shapely.Point(0, 0)], crs=crs).to_file(probe, engine="pyogrio")
-        back = gpd.read_file(probe).crs
-    if crs is None or back is None or not back.equals(crs, ignore_axis_order=True):
-        raise InputError(
-            f"{path} can't be written: GeoJSON can't hold this raster's coordinate reference system. "
-            "Choose a GeoPackage, .gpkg."
-        )
 
 
 class Drafts(ExitStack):
@@ -166,13 +72,15 @@ class Drafts(ExitStack):
         try:
             if driver == "Parquet":
                 table.to_parquet(draft, index=False)
-                return
-            with warnings.catch_warnings():
-                # A raster without a CRS gives a layer without one; the user knows.
-                warnings.filterwarnings("ignore", message=".*crs.* was not provided")
-                table.to_file(draft, driver=driver, engine="pyogrio", geometry_type=geometry_type, **options)
-        except (DataSourceError, OSError) as error:
+            else:
+                with warnings.catch_warnings():
+                    # A raster without a CRS gives a layer without one; the user knows.
+                    warnings.filterwarnings("ignore", message=".*crs.* was not provided")
+                    kind = {"driver": driver, "geometry_type": geometry_type}
+                    table.to_file(draft, engine="pyogrio", **kind, **options)
+        except (DataSourceError, DataLayerError, OSError) as error:
             raise InputError(f"{path} could not be written: {error}.") from error
+        check_table(table, draft, path)
 
     def mask(self, table: gpd.GeoDataFrame, raster: Raster, extent_map, path: str | Path) -> None:
         """Detections as a byte GeoTIFF (1 inside, 0 outside) on the raster's own pixels.
@@ -217,11 +125,13 @@ class Drafts(ExitStack):
         """
         path = Path(path)
         kind = {"driver": "GTiff", "count": 1, "compress": "deflate", "tiled": True, "bigtiff": "if_safer"}
+        draft = self._draft(path)
         try:
-            with rasterio.open(self._draft(path), "w", **kind, **profile) as written:
+            with rasterio.open(draft, "w", **kind, **profile) as written:
                 yield written
         except (RasterioError, OSError) as error:
             raise InputError(f"{path} could not be written: {error}.") from error
+        check_raster(draft, path)
 
 
 def write_table(table: gpd.GeoDataFrame, path: str | Path) -> None:

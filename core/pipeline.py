@@ -16,7 +16,7 @@ import numpy as np
 import shapely
 from shapely.affinity import affine_transform
 
-from . import apart, candidates, output, process, rectangles, regularize, vectorize
+from . import apart, candidates, destination, output, process, rectangles, regularize, vectorize
 from .cache import Cache
 from .canvas import crop_side
 from .drawn import known, pixels_of
@@ -104,10 +104,10 @@ def detect(
     with ExitStack() as opened:
         query = opened.enter_context(Raster(request.raster, request.bands))
         for path in filter(None, (request.output, request.candidates)):
-            output.check_holds(path, query.crs)
+            destination.check_holds(path, query.crs)
         example = _open_example(request, query, opened)
         # a raster's name may hide its file: that of a table in a GeoPackage, or of a VRT's source
-        output.check_apart(_results(request), (*query.files, *example.raster.files))
+        destination.check_apart(_results(request), (*query.files, *example.raster.files))
         extent = asked_extent(request.extent, query)
         resolution = working_resolution(example, query, target, request.resolution)
         stretch = query.stretch if example.raster.dtype == query.dtype else None
@@ -147,12 +147,12 @@ def detect(
 
 def _check(request: DetectRequest) -> None:
     """Everything that can be known to be wrong before any work is done."""
-    output.check_writable(request.output)
+    destination.check_writable(request.output)
     if request.candidates:
-        output.check_writable(request.candidates)
+        destination.check_writable(request.candidates)
     if request.mask:
-        output.check_writable(request.mask, (".tif", ".tiff"))
-    output.check_apart(_results(request), (request.raster, request.example, request.example_raster))
+        destination.check_writable(request.mask, (".tif", ".tiff"))
+    destination.check_apart(_results(request), (request.raster, request.example, request.example_raster))
     if request.encode not in ENCODINGS:
         raise InputError(
             f"There is no way to encode called {request.encode!r}. Choose one of: {', '.join(ENCODINGS)}."

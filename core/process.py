@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import math
 import os
+import signal
 import sys
-from collections.abc import MutableMapping
+import threading
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 
 # glibc's mallopt(3). By its defaults every large array is mapped, zeroed page by page and given back:
@@ -26,6 +30,29 @@ def prepare() -> None:
     cap_threads()
     wait_idly()
     os.environ.setdefault("GDAL_CACHEMAX", RASTER_CACHE)
+
+
+def tell_any_name() -> None:
+    """Let what is printed hold names that the terminal's encoding has no letters for."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Within, an end from outside is taken like a Ctrl-C, so that no drafts stay beside the user's files."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):  # the latter is not on Windows
+            if hasattr(signal, name):
+                number = getattr(signal, name)
+                before[number] = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def keep_memory() -> bool:

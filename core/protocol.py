@@ -244,7 +244,8 @@ class DownloadRequest(_Request):
 
 def encode(kind: str, **fields: Any) -> bytes:
     """One message as a line of UTF-8 bytes, newline included."""
-    return (json.dumps({"type": kind, **fields}, ensure_ascii=False) + "\n").encode("utf-8")
+    line = json.dumps({"type": kind, **fields}, ensure_ascii=False) + "\n"
+    return line.encode("utf-8", "backslashreplace")  # a path may hold bytes that are no text
 
 
 def decode(line: bytes) -> dict[str, Any]:

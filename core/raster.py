@@ -23,6 +23,7 @@ from scipy import ndimage
 
 from .errors import InputError
 from .metres import metres_per_pixel
+from .path_names import check_name
 
 OVERVIEW = 1024  # pixels of the longer side that the stretch is measured on
 MOST = 1e30  # what no sensor measures, like the least float32, means no data, whether that is declared or not
@@ -61,6 +62,7 @@ class Raster:
 
     def __init__(self, path: str | Path, bands: list[int] | None = None):
         self.path = str(path)
+        check_name(path)
         try:
             with warnings.catch_warnings():  # a missing georeference is told in our own words below
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -81,13 +83,24 @@ class Raster:
         self.map_from_px: Affine = dataset.transform
         self.crs = CRS.from_wkt(dataset.crs.to_wkt()) if dataset.crs else None
         self.width, self.height = dataset.width, dataset.height
-        self.dtype = dataset.dtypes[0]
+        if not all(math.isfinite(side) and side > 0 for side in self.metres_per_pixel):
+            raise InputError(
+                f"{self.path} does not lie on the earth in its coordinate reference system. "
+                "Set the right one first."
+            )
         alpha = dataset.colorinterp.count(ColorInterp.alpha)
         self.bands = bands or ([1, 2, 3] if dataset.count - alpha >= 3 else [1])
         if len(self.bands) not in (1, 3) or not all(1 <= b <= dataset.count for b in self.bands):
             raise InputError(
                 f"{self.path} has {dataset.count} bands. Give one or three of them, numbered from 1."
             )
+        types = {dataset.dtypes[band - 1] for band in self.bands}
+        if len(types) > 1:
+            raise InputError(
+                f"The bands {', '.join(map(str, self.bands))} of {self.path} hold different types of numbers "
+                f"({', '.join(sorted(types))}). Choose bands of one type."
+            )
+        (self.dtype,) = types
         palette = len(self.bands) == 1 and dataset.colorinterp[self.bands[0] - 1] == ColorInterp.palette
         self._palette = self._read_palette() if palette else None
         self.stretch = None if self.dtype == "uint8" else self._measure_stretch()
@@ -212,7 +225,8 @@ class Raster:
 
     def _read_palette(self) -> np.ndarray:
         colours = self._dataset.colormap(self.bands[0])
-        palette = np.zeros((max(colours) + 1, 3), np.uint8)
+        # black where a value has no colour
+        palette = np.zeros((max(np.iinfo(self.dtype).max, *colours) + 1, 3), np.uint8)
         for index, colour in colours.items():
             palette[index] = colour[:3]
         return palette

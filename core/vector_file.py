@@ -11,6 +11,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from shapely.errors import ShapelyError
 
 from .errors import InputError
+from .path_names import check_vector_name
 
 
 def read_vector(path: str | Path, name: str = "") -> gpd.GeoDataFrame:
@@ -27,11 +28,14 @@ def read_vector(path: str | Path, name: str = "") -> gpd.GeoDataFrame:
     InputError
         Where there is no file, nothing can be read from it, or it holds several layers of shapes.
     """
+    check_vector_name(path)
     if not Path(path).exists():
         raise InputError(f"There is no file {path}. Check the path{name and ' ' + name}.")
     try:
         if Path(path).suffix.lower() == ".parquet":
-            return gpd.read_parquet(path)
+            table = gpd.read_parquet(path)
+            # the only format whose shapes may have another column's name
+            return table if table.geometry.name == "geometry" else table.rename_geometry("geometry")
         with warnings.catch_warnings():  # M values, which pyogrio leaves out, are of no use here
             warnings.filterwarnings("ignore", message=".*Measured.*")
             return gpd.read_file(path, layer=_layer_of(path))

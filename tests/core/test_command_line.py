@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import warnings
@@ -15,7 +16,7 @@ import shapely
 import shapely.affinity
 from affine import Affine
 
-from core.__main__ import main
+from core.__main__ import _parser, main
 from core.prompts import STRATEGIES
 from core.raster import Raster
 from core.vectorize import COLUMNS
@@ -271,3 +272,46 @@ def test_strategies_and_models_are_listed(capsys):
     assert listed.count("(default)") == 1
     assert main(["models", "list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()][:2] == ["embedded", "vit_b"]
+
+
+@pytest.mark.parametrize("west", ["-1e-05", "-1.5E+2", "-.5", "-7"])
+def test_a_small_longitude_is_a_number(west):
+    for command in (["detect", "--example", "e", "--output", "o"], ["edges", "--output", "o"]):
+        options = _parser().parse_args([*command, "--raster", "r", "--extent", west, "48", "20", "49"])
+        assert options.extent[0] == float(west)
+
+
+def test_a_name_that_the_terminal_has_no_letters_for_is_told_all_the_same(job, tmp_path):
+    job |= {"--output": str(tmp_path / "東京.gpkg"), "--progress": "text"}
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    command = [sys.executable, "-m", "core", *words(job)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert rb"\u6771\u4eac.gpkg" in done.stdout
+
+
+def test_nobody_listening_is_no_failure(job, tmp_path):
+    job |= {"--output": str(tmp_path / "found.gpkg"), "--progress": "text"}
+    command = [sys.executable, "-m", "core", *words(job)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        running.stdout.close()
+        told = running.stderr.read().decode()
+    assert running.returncode == 0 and "Traceback" not in told, told
+    assert (tmp_path / "found.gpkg").exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of Unix")
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
+def test_an_end_from_outside_leaves_no_drafts(noisy_raster, embedded_checkpoint, tmp_path, number):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    given = {"raster": noisy_raster, "checkpoint": embedded_checkpoint, "output": folder / "edges.tif"}
+    command = [sys.executable, "-m", "core", "edges", *(f"--{name}={value}" for name, value in given.items())]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        for line in running.stderr:  # the first tile: the draft is open
+            if b"tile" in line or any(folder.iterdir()):
+                break
+        running.send_signal(getattr(signal, number))
+        told = running.stderr.read().decode()
+    assert running.returncode == 1 and "stopped; nothing was written" in told
+    assert list(folder.iterdir()) == []

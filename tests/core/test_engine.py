@@ -162,7 +162,10 @@ def test_requests_that_make_no_sense_are_answered(engine, files, fields):
     assert error["type"] == "error" and error["job"] == "odd" and error["message"]
 
 
-@pytest.mark.parametrize("line", [b"junk\n", b"\xff\xfe\n", b"[]\n", b"{}\n", b"\n", b'{"type": "dance"}\n'])
+@pytest.mark.parametrize(
+    "line",
+    [b"junk\n", b"\xff\xfe\n", b"[]\n", b"{}\n", b"\n", b'{"type": "dance"}\n', b"[" * 200_000 + b"\n"],
+)
 def test_a_line_that_is_no_message_is_answered_or_passed_over(engine, files, line):
     engine.write(line)
     engine.send("detect", job="after", request=files[1] | {"raster": "/nowhere"})
@@ -181,6 +184,12 @@ def test_odd_names_of_jobs_do_not_deafen_the_engine(engine, files, job):
     assert answer["job"] == job
     engine.send("detect", job="after", request=files[1] | {"raster": "/nowhere"})
     assert engine.next("error")[0]["job"] == "after"
+
+
+def test_names_that_are_no_text_do_not_end_the_engine(engine, files):
+    engine.send("detect", job="odd", request=files[1] | {"output": "no\udce9/x.gpkg"})
+    error, _ = engine.next("error")
+    assert error["job"] == "odd" and error["user_fault"] is True
 
 
 def test_a_cancelled_job_writes_nothing(engine, files):

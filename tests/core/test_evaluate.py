@@ -1,12 +1,15 @@
 """The yardstick, against cases computed by hand."""
 
+import math
+
 import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
 
 from core.errors import InputError
-from core.evaluate import evaluate, read_polygons
+from core.evaluate import evaluate, evaluate_files, read_polygons
+from core.protocol import EvaluateRequest
 
 UTM = "EPSG:25832"
 EXTENT = (0.0, 0.0, 100.0, 100.0)
@@ -210,3 +213,16 @@ def test_the_one_layer_of_polygons_is_read_and_of_several_none(tmp_path):
 def test_measures_along_an_outline_are_left_out_without_a_word(tmp_path):
     (tmp_path / "measured.csv").write_text('WKT\n"POLYGON ZM ((0 0 1 5,9 0 1 5,9 9 1 5,0 0 1 5))"\n')
     assert len(read_polygons(tmp_path / "measured.csv")) == 1
+
+
+def test_shapes_in_a_column_of_another_name_are_read(tmp_path):
+    """As GeoParquet from a database has it."""
+    layer((0, 0, 1, 1)).rename_geometry("geom").to_parquet(tmp_path / "found.parquet")
+    assert read_polygons(tmp_path / "found.parquet").geometry.name == "geometry"
+
+
+@pytest.mark.parametrize("extent", [[math.nan, 0, 1, 1], [0, 0, math.inf, math.inf], [1, 1, 0, 0]])
+def test_an_extent_that_is_none_is_refused(tmp_path, extent):
+    layer((0, 0, 1, 1)).to_file(tmp_path / "a.gpkg")
+    with pytest.raises(InputError, match="extent"):
+        evaluate_files(EvaluateRequest(str(tmp_path / "a.gpkg"), str(tmp_path / "a.gpkg"), extent=extent))

@@ -266,3 +266,14 @@ def test_examples_of_very_different_size_are_all_found(place):
     small = (210, 300, 222, 310)
     table = place.find(place.example("sizes.gpkg", [WANTED[0], small]), target="vehicle")
     assert place.hits(table, [WANTED[0], small]) == [1, 1]
+
+
+def test_a_role_that_is_a_list_is_told_as_none(raster, tmp_path):
+    path = tmp_path / "roles.geojson"
+    path.write_text(
+        '{"type": "FeatureCollection", "crs": {"type": "name", "properties": {"name": "EPSG:25832"}}, '
+        '"features": [{"type": "Feature", "properties": {"role": ["negative", "x"]}, "geometry": '
+        f"{shapely.to_geojson(SQUARE)}}}]}}"
+    )
+    with pytest.raises(InputError, match=r"The column role of .* says"):
+        read_example(path, raster)

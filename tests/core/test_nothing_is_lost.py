@@ -8,9 +8,10 @@ import rasterio
 import rasterio.shutil
 import shapely
 
+from core.destination import check_writable
 from core.edge_raster import find_edges
 from core.errors import InputError
-from core.output import check_writable, write_table
+from core.output import write_table
 from core.pipeline import detect
 from core.protocol import DetectRequest, EdgesRequest
 

@@ -14,13 +14,14 @@ from pyproj import CRS
 from shapely.affinity import affine_transform
 
 from core import output
+from core.destination import DRIVERS, check_holds, check_writable
 from core.errors import InputError
-from core.output import check_holds, check_writable, write_mask, write_table
+from core.output import write_mask, write_table
 from core.raster import Raster
 from core.vectorize import COLUMNS
 
 UTM = "EPSG:25832"
-FORMATS = sorted(output.DRIVERS)
+FORMATS = sorted(DRIVERS)
 
 
 def table_of(count, crs=UTM):

@@ -336,3 +336,54 @@ def test_reading_follows_rasterios_own_average(make_raster):
         image, _ = raster.read(10, 5, 30, 20, 1.0)
         blocks = array[:, 10:50, 20:80].reshape(3, 20, 2, 30, 2).mean((2, 4)).transpose(1, 2, 0)
         np.testing.assert_allclose(image, blocks, atol=1)
+
+
+def test_a_raster_off_the_earth_in_its_own_crs_is_refused(make_raster):
+    """Metres labelled as degrees, which a wrong entry in a dialog makes."""
+    path = make_raster(noise(3, 40, 40), crs="EPSG:4326")
+    with pytest.raises(InputError, match="does not lie on the earth in its coordinate reference system"):
+        Raster(path)
+
+
+def mixed(make_raster, tmp_path):
+    """A virtual raster of one band of bytes and two of larger numbers."""
+    make_raster(noise(1, 20, 20), "bytes.tif")
+    make_raster(noise(2, 20, 20, dtype=np.uint16, high=3000), "deep.tif")
+    sources = [("Byte", "bytes.tif", 1), ("UInt16", "deep.tif", 1), ("UInt16", "deep.tif", 2)]
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{number}"><SimpleSource><SourceFilename relativeToVRT="1">'
+        f"{file}</SourceFilename><SourceBand>{band}</SourceBand></SimpleSource></VRTRasterBand>"
+        for number, (kind, file, band) in enumerate(sources, 1)
+    )
+    path = tmp_path / "mixed.vrt"
+    path.write_text(
+        '<VRTDataset rasterXSize="20" rasterYSize="20"><SRS>EPSG:25832</SRS>'
+        f"<GeoTransform>500000, 0.5, 0, 5400000, 0, -0.5</GeoTransform>{bands}</VRTDataset>"
+    )
+    return path
+
+
+def test_bands_of_different_types_are_told_and_those_of_one_are_stretched(make_raster, tmp_path):
+    path = mixed(make_raster, tmp_path)
+    with pytest.raises(InputError, match=r"hold different types of numbers \(uint16, uint8\)"):
+        Raster(path)
+    with Raster(path, [2, 3, 3]) as raster, Raster(tmp_path / "deep.tif", [1, 2, 2]) as alone:
+        assert raster.dtype == "uint16"
+        np.testing.assert_array_equal(raster.read(0, 0, 20, 20, 0.5)[0], alone.read(0, 0, 20, 20, 0.5)[0])
+
+
+def test_a_value_that_the_palette_has_no_colour_for_is_black(make_raster, tmp_path):
+    make_raster(np.array([[0, 1], [2, 200]], np.uint8).repeat(8, 0).repeat(8, 1), "grey.tif")
+    path = tmp_path / "few.vrt"
+    path.write_text(
+        '<VRTDataset rasterXSize="16" rasterYSize="16"><SRS>EPSG:25832</SRS>'
+        "<GeoTransform>500000, 0.5, 0, 5400000, 0, -0.5</GeoTransform>"
+        '<VRTRasterBand dataType="Byte" band="1"><ColorInterp>Palette</ColorInterp><ColorTable>'
+        '<Entry c1="9" c2="9" c3="9" c4="255"/><Entry c1="200" c2="10" c3="10" c4="255"/></ColorTable>'
+        '<SimpleSource><SourceFilename relativeToVRT="1">grey.tif</SourceFilename></SimpleSource>'
+        "</VRTRasterBand></VRTDataset>"
+    )
+    with Raster(path) as raster:
+        image = raster.read(0, 0, 16, 16, 0.5)[0]
+    assert image[0, 0].tolist() == [9, 9, 9] and image[0, 15].tolist() == [200, 10, 10]
+    assert image[15, 0].tolist() == image[15, 15].tolist() == [0, 0, 0]
