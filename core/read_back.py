@@ -15,7 +15,7 @@ from shapely.errors import ShapelyError
 
 from .errors import InputError
 
-TOLERANCE = 1e-6  # of the area or length of all shapes: GeoJSON holds so many digits only
+TOLERANCE = 1e-3  # of the area or length of all shapes: a format may round coordinates
 
 
 def check_table(table: gpd.GeoDataFrame, draft: Path, path: Path) -> None:
