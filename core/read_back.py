@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import warnings
+from contextlib import closing
 from pathlib import Path
 
 import geopandas as gpd
@@ -37,7 +39,10 @@ def check_raster(draft: Path, path: Path) -> None:
     """Raise ``InputError`` where a block of a raster can't be read; the paths as :func:`check_table`'s."""
     try:
         with rasterio.open(draft) as written:
-            for _, window in written.block_windows(1):
+            for (row, column), window in written.block_windows(1):
+                # a block without a place in the file is read as zeros, without a word
+                if written.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", 1) is None:
+                    raise _broken(path)
                 written.read(1, window=window)
     except (RasterioError, OSError) as error:
         raise _broken(path) from error
@@ -45,10 +50,12 @@ def check_raster(draft: Path, path: Path) -> None:
 
 def _holds(draft: Path, table: gpd.GeoDataFrame) -> bool:
     try:
+        if draft.suffix.lower() == ".gpkg" and not _is_sound(draft):
+            return False
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is wrong with it is told below
             back = gpd.read_parquet(draft) if draft.suffix.lower() == ".parquet" else gpd.read_file(draft)
-    except (DataSourceError, DataLayerError, ShapelyError, ValueError, IndexError, OSError):
+    except (DataSourceError, DataLayerError, ShapelyError, sqlite3.Error, ValueError, IndexError, OSError):
         return False
     if len(back) != len(table):
         return False
@@ -62,6 +69,12 @@ def _holds(draft: Path, table: gpd.GeoDataFrame) -> bool:
         and all(np.isclose(found, given, rtol=TOLERANCE) for found, given in sizes)
         and all(back[name].isna().sum() == table[name].isna().sum() for name in named)
     )
+
+
+def _is_sound(geopackage: Path) -> bool:
+    """Whether a database is whole, its index too, which nobody touches who reads all rows."""
+    with closing(sqlite3.connect(geopackage)) as database:
+        return database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
 
 
 def _broken(path: Path) -> InputError:

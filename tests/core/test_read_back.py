@@ -1,6 +1,8 @@
 """What is lost when a file is closed on a full disk is found out, and the older result stays."""
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import geopandas as gpd
@@ -8,11 +10,13 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.windows import Window
 from shapely.geometry import box
 
 from core.destination import DRIVERS
 from core.errors import InputError
 from core.output import Drafts, write_table
+from core.read_back import check_raster, check_table
 
 CRS = "EPSG:32633"
 
@@ -104,3 +108,29 @@ def test_shapes_without_a_crs_and_lines_are_read_back_too(tmp_path):
     for ending in (".gpkg", ".shp", ".parquet"):
         with Drafts() as drafts:
             drafts.table(lines, tmp_path / f"lines{ending}", "LineString")
+
+
+def test_a_raster_without_some_of_its_blocks_is_not_whole(tmp_path):
+    """They would be read as zeros, without a word."""
+    path = tmp_path / "edges.tif"
+    kind = {"driver": "GTiff", "tiled": True, "dtype": "uint8", "count": 1, "sparse_ok": True}
+    with rasterio.open(path, "w", **kind, width=512, height=512) as written:
+        written.write(np.ones((256, 256), np.uint8), 1, window=Window(0, 0, 256, 256))
+    with pytest.raises(InputError, match="could not be written whole"):
+        check_raster(path, path)
+
+
+def test_a_geopackage_whose_index_is_broken_is_not_whole(tmp_path):
+    """Nobody touches the index who reads all rows."""
+    path = tmp_path / "found.gpkg"
+    write_table(houses(2000), path)
+    with closing(sqlite3.connect(path)) as database:
+        (page,) = database.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name LIKE 'sqlite_autoindex_gpkg_contents%'"
+        ).fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\0" * size)
+    with pytest.raises(InputError, match="could not be written whole"):
+        check_table(houses(2000), path, path)
