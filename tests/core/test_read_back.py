@@ -126,7 +126,7 @@ def test_a_geopackage_whose_index_is_broken_is_not_whole(tmp_path):
     write_table(houses(2000), path)
     with closing(sqlite3.connect(path)) as database:
         (page,) = database.execute(
-            "SELECT rootpage FROM sqlite_master WHERE name LIKE 'sqlite_autoindex_gpkg_contents%'"
+            "SELECT rootpage FROM sqlite_master WHERE name = 'rtree_found_geom_rowid'"
         ).fetchone()
         (size,) = database.execute("PRAGMA page_size").fetchone()
     with path.open("r+b") as file:
