@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -184,3 +185,16 @@ def test_waiting_threads_sleep_unless_the_user_wants_them_to_spin():
     process.wait_idly(unasked)
     assert asked == {"OMP_WAIT_POLICY": "ACTIVE"}
     assert unasked == {"OMP_WAIT_POLICY": "PASSIVE"}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a signal of Unix")
+@pytest.mark.parametrize("ignored", [True, False])
+def test_an_end_from_outside_is_taken_like_a_ctrl_c_but_not_under_nohup(ignored):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with process.ended_by_signals():
+            wanted = signal.SIG_IGN if ignored else signal.default_int_handler
+            assert signal.getsignal(signal.SIGHUP) is wanted
+        assert signal.getsignal(signal.SIGHUP) is (signal.SIG_IGN if ignored else signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGHUP, before)
