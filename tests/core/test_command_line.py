@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import geopandas as gpd
@@ -307,7 +308,11 @@ def test_an_end_from_outside_leaves_no_drafts(noisy_raster, embedded_checkpoint,
     folder.mkdir()
     given = {"raster": noisy_raster, "checkpoint": embedded_checkpoint, "output": folder / "edges.tif"}
     command = [sys.executable, "-m", "core", "edges", *(f"--{name}={value}" for name, value in given.items())]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+    heard = partial(
+        signal.signal, getattr(signal, number), signal.SIG_DFL
+    )  # also where tests run under nohup
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, preexec_fn=heard, **pipes) as running:
         for line in running.stderr:  # the first tile: the draft is open
             if b"tile" in line or any(folder.iterdir()):
                 break
