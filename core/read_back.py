@@ -11,11 +11,10 @@ import geopandas as gpd
 import numpy as np
 import rasterio
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.errors import RasterioError
-from shapely.errors import ShapelyError
 
 from .errors import InputError
+from .vector_file import read_vector
 
 TOLERANCE = 1e-3  # of the area or length of all shapes: a format may round coordinates
 
@@ -54,8 +53,8 @@ def _holds(draft: Path, table: gpd.GeoDataFrame) -> bool:
             return False
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is wrong with it is told below
-            back = gpd.read_parquet(draft) if draft.suffix.lower() == ".parquet" else gpd.read_file(draft)
-    except (DataSourceError, DataLayerError, ShapelyError, sqlite3.Error, ValueError, IndexError, OSError):
+            back = read_vector(draft)
+    except (InputError, sqlite3.Error, OSError):
         return False
     if len(back) != len(table):
         return False

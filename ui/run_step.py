@@ -123,10 +123,11 @@ class RunStep(QGroupBox):
         )
         self.bar.setVisible(running)
         self.cancel_button.setVisible(running)
-        self.commands_box.show_commands(commands if engine_down and not running else "")
-        self.python_button.setVisible(engine_down and not running)
-        self.default_button.setVisible(engine_down and chosen and not running)
-        self.retry_button.setVisible(engine_down and not running)
+        stuck = engine_down and not running
+        self.commands_box.show_commands(commands if stuck else "")
+        self.python_button.setVisible(stuck)
+        self.default_button.setVisible(stuck and chosen)
+        self.retry_button.setVisible(stuck)
         # Why the button is disabled goes before what went wrong in the run before.
         reason = problem if engine_down else missing
         if running:
