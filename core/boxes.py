@@ -12,6 +12,7 @@ Frames: ``_canvas`` pixels, continuous (the first pixel spans 0 to 1).
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
 PLACE = 8  # canvas pixels between two places that answer
 
@@ -56,3 +57,34 @@ def boxes_at(reach: np.ndarray, points_canvas: np.ndarray) -> np.ndarray:
     column = np.clip(points_canvas[:, 0] // PLACE, 0, width - 1).astype(int)
     row = np.clip(points_canvas[:, 1] // PLACE, 0, height - 1).astype(int)
     return boxes_of(reach)[:, row, column].T.astype(np.float32)
+
+
+def seen_from(numbers: np.ndarray, inside: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Boxes that the network sees from inside numbered parts of a tile: medians over their places.
+
+    Parameters
+    ----------
+    numbers : ndarray of int, shape (h, w)
+        Numbers of the parts, 0 elsewhere.
+    inside : ndarray, shape (h, w)
+        Where it is asked, if not 0: all of a part, or its middle.
+    reach : ndarray, shape (4, h / 8, w / 8)
+        Distances to left, top, right and bottom; see :func:`boxes_at`.
+
+    Returns
+    -------
+    ndarray, shape (N + 1, 4)
+        x0, y0, x1, y1 in the tile's pixels, by number; a part without a place has its own box.
+    """
+    boxes = np.zeros((int(numbers.max()) + 1, 4))
+    for number, window in enumerate(ndimage.find_objects(numbers), start=1):
+        if window is not None:
+            rows, columns = window
+            boxes[number] = columns.start, rows.start, columns.stop, rows.stop
+    at_places = np.s_[PLACE // 2 :: PLACE, PLACE // 2 :: PLACE]
+    place_of = np.where(inside[at_places] > 0, numbers[at_places], 0)
+    seen = boxes_of(reach)[:, : place_of.shape[0], : place_of.shape[1]]
+    for number, window in enumerate(ndimage.find_objects(place_of), start=1):
+        if window is not None:
+            boxes[number] = np.median(seen[(slice(None), *window)][:, place_of[window] == number], axis=1)
+    return boxes

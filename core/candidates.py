@@ -52,9 +52,15 @@ class Vote:
         Probability that an object ends there, from networks that answer it.
     reach : ndarray of float32, shape (4, h / 8, w / 8), optional
         How far the object there reaches, see ``core.boxes``, from networks that answer it.
+    kind : ndarray of float32, shape (h, w), optional
+        Probability of the class that the network takes the example for, from networks that
+        know classes, where they know the example's.
     objects : ndarray of int32, shape (h, w), optional
         Numbers of single objects where something is found, 0 elsewhere;
         without it every connected patch is one object.
+    likeness : ndarray of float32, shape (N + 1,), optional
+        Of each object, by its number, the probability that it is one like the example
+        (``core.likeness``); without it the mean share tells.
     """
 
     share: np.ndarray
@@ -64,7 +70,9 @@ class Vote:
     iou_pred: float
     border: np.ndarray | None = None
     reach: np.ndarray | None = None
+    kind: np.ndarray | None = None
     objects: np.ndarray | None = None
+    likeness: np.ndarray | None = None
 
 
 def stable(share: np.ndarray) -> int:
@@ -73,14 +81,17 @@ def stable(share: np.ndarray) -> int:
 
 
 def score_of(vote: Vote, polygon: np.ndarray) -> float:
-    """Mean share of what lies above the cut inside a polygon, as a detection there would score; else 0.
+    """How a detection inside a polygon would score: of what lies above the cut there; 0 where nothing does.
 
     Parameters
     ----------
     polygon : ndarray of bool, shape (h, w)
     """
-    share = vote.share[polygon & _above(vote.share)]
-    return float(share.mean()) if share.size else 0.0
+    inside = polygon & _above(vote.share)
+    if vote.likeness is not None:
+        inside &= vote.objects > 0  # what smoothing took is no object
+    scores = vote.share[inside] if vote.likeness is None else vote.likeness[vote.objects[inside]]
+    return float(scores.mean()) if scores.size else 0.0
 
 
 def recovery(logits: np.ndarray, canvas: Canvas) -> np.ndarray:
@@ -157,9 +168,10 @@ def combine(
     on_example = float(share[canvas.example].mean())
     # Relative to the example, so that one cut serves all images and no tile depends on another.
     relative = np.clip(share / max(on_example, LEAST_VOTE), 0, 1)
+    kind = None
     if target is not None and embedding.classes is not None:
         trust = min(float(recovered[kept].mean()) / TRUSTED, 1.0)
-        relative = _by_class(relative, embedding.classes, canvas, target, trust)
+        relative, kind = _by_class(relative, embedding.classes, canvas, target, trust)
     tile = np.ascontiguousarray(canvas.tile_part(np.where(canvas.query, relative, 0)), dtype=np.float32)
     return Vote(
         share=tile,
@@ -169,6 +181,7 @@ def combine(
         iou_pred=float(iou_pred[kept].mean()),
         border=None if embedding.borders is None else _tile_border(embedding.borders, canvas),
         reach=None if embedding.reach is None else _tile_reach(embedding.reach, canvas),
+        kind=None if kind is None else np.ascontiguousarray(canvas.tile_part(kind)),
     )
 
 
@@ -202,6 +215,8 @@ def average(
         iou_pred=float(np.mean([vote.iou_pred for vote in votes])),
         border=None if votes[0].border is None else mean([vote.border for vote in votes]),
         reach=None if votes[0].reach is None else _mean_reach([vote.reach for vote in votes], mirrorings),
+        # a showing on which the network does not know the example would speak of something else
+        kind=None if any(vote.kind is None for vote in votes) else mean([vote.kind for vote in votes]),
     )
 
 
@@ -237,24 +252,27 @@ def _tile_border(borders: np.ndarray, canvas: Canvas) -> np.ndarray:
 
 def _by_class(
     relative: np.ndarray, classes: np.ndarray, canvas: Canvas, target: str, trust: float
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Let the class that the network takes the example for have a say in the vote (H, W).
 
     An example that is unlike others of its kind finds more of them so. Where the
     network takes it for nothing that it knows, the runs alone speak; but runs that
     do not even give back the example are no evidence. The less they do
     (``trust``, 0 to 1), the more the class says; that of the target, if need be.
+    The probability (H, W) of the class is given too, where the network does know the example.
     """
     inside = _to_logit_grid(canvas.example, classes.shape[1:])
     on_example = [float((one * inside).sum() / inside.sum()) for one in classes]
     kind, own = int(np.argmax(on_example)), 1 - CLASS_WEIGHT
-    if kind == 0:  # none that it knows
-        if target not in SemanticHead.CLASSES:
-            return relative
-        kind, own = SemanticHead.CLASSES.index(target), 1.0
-    own *= trust
-    share = _to_canvas_grid(classes[kind], relative.shape, LOGIT_STRIDE)
-    return own * relative + (1 - own) * np.clip(share / max(on_example[kind], SUREST), 0, 1)
+    if is_known := kind > 0:
+        own *= trust
+    elif target in SemanticHead.CLASSES:
+        kind, own = SemanticHead.CLASSES.index(target), trust
+    else:
+        return relative, None
+    probability = _to_canvas_grid(classes[kind], relative.shape, LOGIT_STRIDE)
+    share = np.clip(probability / max(on_example[kind], SUREST), 0, 1)
+    return own * relative + (1 - own) * share, probability if is_known else None
 
 
 def _tile_reach(reach: np.ndarray, canvas: Canvas) -> np.ndarray:

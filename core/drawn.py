@@ -66,15 +66,18 @@ def known(vote: Vote, examples: np.ndarray, negatives: np.ndarray | None = None,
     """
     wanted = examples > 0
     unwanted = np.zeros_like(wanted) if negatives is None else negatives > 0
-    found, objects = vote.found, vote.objects
+    found, objects, likeness = vote.found, vote.objects, vote.likeness
     if objects is not None:
         found = _without_rims(found, objects, wanted | unwanted, smooth_px)
+        if likeness is not None:
+            likeness = np.concatenate([likeness, np.ones(int(examples.max()), likeness.dtype)])
         objects = np.where(wanted, examples + objects.max(), objects)
     return dataclasses.replace(
         vote,
         share=np.where(wanted, np.float32(1), vote.share),
         found=(found | wanted) & ~unwanted,
         objects=objects,
+        likeness=likeness,
     )
 
 

@@ -19,7 +19,7 @@ from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from .boxes import PLACE, boxes_of
+from .boxes import seen_from
 
 # Of the signs in their order: the patch's size, the border's weakest spot, the boxes' overlap.
 WEIGHTS = np.array([-0.89, -5.14, 2.15])
@@ -98,7 +98,7 @@ def signs(pairs: np.ndarray, parted: Parted) -> np.ndarray:
         pair's cores, a probability; how much of the smaller of the pair's boxes lies in the other.
     """
     areas, patch_of = np.bincount(parted.patches.ravel()), _first_of(parted.pieces, parted.patches)
-    boxes = _boxes(parted)
+    boxes = seen_from(parted.pieces, parted.cores, parted.reach)
     return np.stack(
         [
             np.log(areas[patch_of[pairs[:, 0]]] / parted.example_px),
@@ -136,22 +136,6 @@ def weakest_spots(pairs: np.ndarray, parted: Parted) -> np.ndarray:
         one, other = whole.ravel()[ends].T
         weakest[seen & (one == other) & (one > 0)] = level
     return weakest
-
-
-def _boxes(parted: Parted) -> np.ndarray:
-    """Boxes (N, 4) of pieces by number: medians over the core's places, or, without one, the piece's own."""
-    pieces = parted.pieces
-    boxes = np.zeros((int(pieces.max()) + 1, 4))
-    for number, window in enumerate(ndimage.find_objects(pieces), start=1):
-        rows, columns = window
-        boxes[number] = columns.start, rows.start, columns.stop, rows.stop
-    at_places = np.s_[PLACE // 2 :: PLACE, PLACE // 2 :: PLACE]
-    piece_of = np.where(parted.cores[at_places] > 0, pieces[at_places], 0)
-    seen = boxes_of(parted.reach)
-    for number, window in enumerate(ndimage.find_objects(piece_of), start=1):
-        if window is not None:
-            boxes[number] = np.median(seen[(slice(None), *window)][:, piece_of[window] == number], axis=1)
-    return boxes
 
 
 def _overlap(some: np.ndarray, others: np.ndarray) -> np.ndarray:

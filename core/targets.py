@@ -40,7 +40,7 @@ TARGETS = {
     target.name: target
     for target in (
         Target("building", "Building", (144, 192), (0.05, 100.0), 3, 0.2, 24.0),
-        Target("vehicle", "Vehicle", (64, 192), (0.3, 4.0), 2, 1.0, 64.0),
+        Target("vehicle", "Vehicle", (64, 192), (0.3, 4.0), 2, 1.0, 24.0),
         Target("other", "Other", (48, 192), (0.1, 25.0), 2, 0.2, 64.0),
     )
 }

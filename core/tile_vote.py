@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import borders, candidates, instances, process
+from . import borders, candidates, instances, likeness, process
 from .apart import side_by_side
 from .cache import Cache, digest
 from .candidates import Vote
@@ -143,7 +143,10 @@ def _computed(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tup
     vote = candidates.average(votes, mirrorings, valid, setting.smooth_px)
     if setting.strategy.separates:
         vote = dataclasses.replace(vote, objects=_objects(setting, vote, *shown, clicks, by_borders))
-    return dataclasses.replace(vote, border=None, reach=None)  # they have done their work
+        if likeness.is_told(vote, setting.target):
+            told = likeness.likeness(vote, setting.target, min(setting.examples_px))
+            vote = dataclasses.replace(vote, likeness=told)
+    return dataclasses.replace(vote, border=None, reach=None, kind=None)  # they have done their work
 
 
 def _is_wide(setting: Setting) -> bool:

@@ -55,7 +55,7 @@ class Piece:
 
     polygon_work: Polygon
     pixels: int
-    share_sum: float
+    score_sum: float
     similarity_sum: float
     iou_pred_sum: float
     stable: int
@@ -69,7 +69,7 @@ class Piece:
         return cls(
             shapely.union_all([piece.polygon_work for piece in pieces]),
             sum(piece.pixels for piece in pieces),
-            sum(piece.share_sum for piece in pieces),
+            sum(piece.score_sum for piece in pieces),
             sum(piece.similarity_sum for piece in pieces),
             sum(piece.iou_pred_sum for piece in pieces),
             sum(piece.stable for piece in pieces),
@@ -106,11 +106,14 @@ def trace(vote: Vote, cell_tile: tuple[slice, slice], x_work: int, y_work: int) 
             for part, cell in zip(box, cell_tile, strict=True)
         )
         share = vote.share[in_tile][region]
+        score_sum = float(share.sum())
+        if vote.likeness is not None:
+            score_sum = pixels * float(vote.likeness[vote.objects[in_tile][region][0]])
         pieces.append(
             Piece(
                 shapely.union_all(outlines[label]),
                 pixels,
-                float(share.sum()),
+                score_sum,
                 float(vote.similarity[in_tile][region].sum()),
                 vote.iou_pred * pixels,
                 candidates.stable(share),
@@ -230,7 +233,7 @@ def to_table(
         geometries.append(polygon_map)
         rows.append(
             {
-                "score": piece.share_sum / piece.pixels,
+                "score": piece.score_sum / piece.pixels,
                 "iou_pred": piece.iou_pred_sum / piece.pixels,
                 "stability": piece.stable / piece.pixels,
                 "similarity": piece.similarity_sum / piece.pixels,

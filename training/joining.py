@@ -10,7 +10,6 @@ truth covers most of both. Every place counts alike.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -18,7 +17,6 @@ from unittest import mock
 import numpy as np
 from affine import Affine
 from rasterio.features import rasterize
-from scipy.optimize import minimize
 from shapely.affinity import affine_transform
 
 from benchmarks.cases import Case, draw_cases, read_place
@@ -28,6 +26,7 @@ from core.protocol import DetectRequest
 from core.raster import Raster
 from core.sam import Segmenter
 from training.export import MODEL_FILE
+from training.logistic import Judged, report, together
 from training.plates import REAL_DATA
 from training.unseen_scenes import FOLDER, write_scene
 
@@ -35,15 +34,6 @@ SYNTHETIC_MODEL = Path(__file__).resolve().parent / "models" / "synthetic.safete
 REAL_PLACES = {"kampala": 5, "banepa": 2}  # how many examples
 FIRST_SEED, SCENES = 930_000, 5
 LARGEST_WEIGHT, LEAST_WEIGHT = 0.5, 0.02  # of a pair, by its smaller piece's area in examples
-
-
-@dataclasses.dataclass(frozen=True)
-class Pairs:
-    """Signs (P, 3), whether they are one object (P,), and how much each counts (P,), 1 together."""
-
-    signs: np.ndarray
-    same: np.ndarray
-    weights: np.ndarray
 
 
 def judged(
@@ -103,25 +93,8 @@ def pairs_of(case: Case, segmenter: Segmenter) -> list[tuple[np.ndarray, np.ndar
     return rows
 
 
-def as_pairs(rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Pairs:
-    """All pairs of a place together."""
-    found, same, weights = (np.concatenate(column) for column in zip(*rows, strict=True))
-    return Pairs(found, same, weights / weights.sum())
-
-
-def loss(coefficients: np.ndarray, pairs: Pairs) -> float:
-    """Weighted log loss of weights and constant (4,)."""
-    score = pairs.signs @ coefficients[:-1] + coefficients[-1]
-    return float(pairs.weights @ np.logaddexp(0, np.where(pairs.same, -score, score)))
-
-
-def fit(places: list[Pairs]) -> np.ndarray:
-    """Weights and constant (4,) of the logistic regression on all places."""
-    start = np.zeros(len(joining.WEIGHTS) + 1)
-    return minimize(lambda x: sum(loss(x, place) for place in places), start).x
-
-
-def _cases(raster: Path, truth: Path, count: int, folder: Path) -> list[Case]:
+def cases_on(raster: Path, truth: Path, count: int, folder: Path) -> list[Case]:
+    """Examples of buildings on a raster, drawn by a seed of their own."""
     place = read_place(str(raster), str(truth), "building")
     return draw_cases([place], folder, examples=count, seed=3)
 
@@ -132,29 +105,23 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODEL_FILE, help="sees the scenes")
     parser.add_argument("--synthetic-model", type=Path, default=SYNTHETIC_MODEL, help="sees the real places")
     arguments = parser.parse_args()
-    places: dict[str, Pairs] = {}
+    places: dict[str, Judged] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         network = Segmenter.load("embedded", str(arguments.synthetic_model), "cpu", "single")
         for place, count in REAL_PLACES.items():
             files = arguments.real / f"{place}.tif", arguments.real / f"{place}_truth.gpkg"
-            cases = _cases(*files, count, folder)
-            places[place] = as_pairs([row for case in cases for row in pairs_of(case, network)])
-            print(f"{place}: {len(places[place].same)} pairs", flush=True)
+            cases = cases_on(*files, count, folder)
+            places[place] = together([row for case in cases for row in pairs_of(case, network)])
+            print(f"{place}: {len(places[place].true)} pairs", flush=True)
         network, rows = Segmenter.load("embedded", str(arguments.model), "cpu", "single"), []
         for seed in range(FIRST_SEED, FIRST_SEED + SCENES):
             raster = write_scene(FOLDER.parent / "joining_scenes", seed)
-            for case in _cases(raster, raster.with_name(f"{seed}_truth.gpkg"), 1, folder):
+            for case in cases_on(raster, raster.with_name(f"{seed}_truth.gpkg"), 1, folder):
                 rows += pairs_of(case, network)
-        places["scenes"] = as_pairs(rows)
-        print(f"scenes: {len(places['scenes'].same)} pairs", flush=True)
-    for name, own in places.items():
-        others = fit([pairs for other, pairs in places.items() if other != name])
-        print(
-            f"{name}: log loss {loss(others, own):.3f} by the others' weights, shares {own.same.mean():.2f}"
-        )
-    *weights, constant = fit(list(places.values()))
-    print(f"WEIGHTS {np.round(weights, 2).tolist()}, CONSTANT {constant:.2f}")
+        places["scenes"] = together(rows)
+        print(f"scenes: {len(places['scenes'].true)} pairs", flush=True)
+    report(places)
 
 
 if __name__ == "__main__":

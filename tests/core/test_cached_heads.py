@@ -142,8 +142,8 @@ def test_an_embedding_comes_back_with_all_answers(vote):
         ("building", (30.0**2,), False),
         ("building", (20.0**2,), True),
         ("building", (20.0**2, 70.0**2, 20.0**2), False),  # the largest one tells
-        ("vehicle", (30.0**2,), True),
-        ("vehicle", (70.0**2,), False),
+        ("vehicle", (20.0**2,), True),
+        ("vehicle", (30.0**2,), False),
         ("other", (30.0**2,), True),
     ],
 )

@@ -5,7 +5,8 @@ import pytest
 
 pytest.importorskip("cv2")
 
-from training.joining import Pairs, as_pairs, fit, judged, loss
+from training.joining import judged
+from training.logistic import Judged, fit, loss, together
 
 PAIRS = np.array([[1, 2], [2, 3], [3, 4]])
 
@@ -43,10 +44,11 @@ def test_the_fit_finds_the_weights_that_made_the_answers():
     for size in (4000, 400):
         signs = rng.uniform((-1, 0.35, 0), (3, 1, 1), (size, 3))
         likely = 1 / (1 + np.exp(-(signs @ wanted[:3] + wanted[3])))
-        places.append(as_pairs([(signs, rng.random(size) < likely, np.full(size, 0.3))]))
+        places.append(together([(signs, rng.random(size) < likely, np.full(size, 0.3))]))
     found = fit(places[:1])
     assert np.allclose(found, wanted, atol=0.6)
     assert loss(found, places[1]) < loss(np.zeros(4), places[1])
+    assert np.abs(fit(places[:1], ridge=0.1)[:-1]).max() < np.abs(found[:-1]).max()
 
 
 def test_each_place_counts_alike_however_large():
@@ -54,7 +56,7 @@ def test_each_place_counts_alike_however_large():
 
     def place(size, sign):
         signs = rng.uniform(0, 1, (size, 3))
-        return as_pairs([(signs, sign * (signs[:, 1] - 0.5) > 0, np.ones(size))])
+        return together([(signs, sign * (signs[:, 1] - 0.5) > 0, np.ones(size))])
 
     assert abs(fit([place(5000, 1), place(50, -1)])[1]) < 1  # they contradict each other
-    assert isinstance(place(3, 1), Pairs)
+    assert isinstance(place(3, 1), Judged)

@@ -66,7 +66,7 @@ def test_attributes_are_sums_over_the_pieces_own_pixels():
     share, similarity = rng.random((2, 20, 30)).astype(np.float32)
     first, second = sorted(traced(found, share=share, similarity=similarity), key=lambda p: -p.pixels)
     assert first.polygon_work.equals(shapely.box(3, 2, 8, 6))
-    assert first.share_sum == pytest.approx(share[2:6, 3:8].sum())
+    assert first.score_sum == pytest.approx(share[2:6, 3:8].sum())
     assert first.similarity_sum == pytest.approx(similarity[2:6, 3:8].sum())
     assert first.iou_pred_sum == pytest.approx(0.8 * 20)
     assert second.polygon_work.equals(shapely.box(20, 10, 25, 12))
@@ -112,22 +112,22 @@ def test_cut_into_tiles_and_merged_is_the_same_as_whole(found, data):
         assert piece.polygon_work.is_valid and piece.polygon_work.geom_type == "Polygon"
         same = by_outline[piece.polygon_work.simplify(0).normalize().wkb]
         assert (piece.pixels, piece.stable) == (same.pixels, same.stable)
-        assert piece.share_sum == pytest.approx(same.share_sum)
+        assert piece.score_sum == pytest.approx(same.score_sum)
 
 
 def piece_of(x0, y0, x1, y1, **fields):
     pixels = (x1 - x0) * (y1 - y0)
-    sums = {"share_sum": 0.5 * pixels, "similarity_sum": 0.4 * pixels, "iou_pred_sum": 0.8 * pixels}
+    sums = {"score_sum": 0.5 * pixels, "similarity_sum": 0.4 * pixels, "iou_pred_sum": 0.8 * pixels}
     own_tile = {"stable": pixels, "tile_work": (x0, y0)}
     return Piece(shapely.box(x0, y0, x1, y1), pixels, **(sums | own_tile | fields))
 
 
 def test_pieces_on_both_sides_of_a_seam_become_one_and_add_up():
-    left = piece_of(0, 0, 10, 10, share_sum=90.0, stable=70)
-    right = piece_of(10, 4, 30, 9, share_sum=20.0, stable=3)
+    left = piece_of(0, 0, 10, 10, score_sum=90.0, stable=70)
+    right = piece_of(10, 4, 30, 9, score_sum=20.0, stable=3)
     (joined,) = merge([right, left])
     assert joined.polygon_work.equals(shapely.union(left.polygon_work, right.polygon_work))
-    assert (joined.pixels, joined.share_sum, joined.stable) == (200, 110.0, 73)
+    assert (joined.pixels, joined.score_sum, joined.stable) == (200, 110.0, 73)
     assert joined.iou_pred_sum == pytest.approx(160) and joined.similarity_sum == pytest.approx(80)
     table = to_table([joined], Affine.identity(), None, largest_hole_work=0)
     assert table.score[0] == pytest.approx(0.55) and table.stability[0] == pytest.approx(73 / 200)
@@ -183,7 +183,7 @@ def test_an_object_over_four_tiles_is_one():
 def test_the_order_of_tiles_makes_no_difference():
     rng = np.random.default_rng(3)
     pieces = [
-        dataclasses.replace(p, share_sum=float(rng.random() * p.pixels))
+        dataclasses.replace(p, score_sum=float(rng.random() * p.pixels))
         for p in traced(rng.random((60, 60)) > 0.55)
     ]
     tables = []
@@ -287,9 +287,9 @@ def test_a_turned_raster_gives_turned_polygons_of_the_right_size():
 
 def test_columns_are_the_documented_ones_best_score_first():
     pieces = [
-        piece_of(0, 0, 5, 5, share_sum=10.0),
-        piece_of(20, 0, 25, 5, share_sum=20.0),
-        piece_of(10, 0, 15, 5, share_sum=20.0),
+        piece_of(0, 0, 5, 5, score_sum=10.0),
+        piece_of(20, 0, 25, 5, score_sum=20.0),
+        piece_of(10, 0, 15, 5, score_sum=20.0),
     ]
     table = to_table(pieces, Affine.identity(), UTM, largest_hole_work=0)
     assert [c for c in table.columns if c != "geometry"] == MEASURED
