@@ -68,9 +68,9 @@ CLICKS_HEAD = """
 # One object, clicked or boxed
 What the network answers to clicks on one object, with no example: the single mask, each click
 together with the box that the network sees under it. (The pipeline's own clicks, for objects too
-narrow for borders, come without that box.) First click in the middle of the object, the next ones where the answer
-before was most wrong. Mean IoU; where the truth is boxes, the share of objects whose mask's
-bounding box has IoU 0.5 or more with the truth's, so that the column `box` is judged by the very
+narrow for borders, come without that box.) First click in the middle of the object, the next ones
+where the answer before was most wrong. Mean IoU; where the truth is boxes, the share of objects whose
+mask's bounding box has IoU 0.5 or more with the truth's, so that the column `box` is judged by the very
 box that was given. The next columns compare the network's own estimate of its IoU with the true
 one. The last is the area under the curve of the embedding's cosine to *another* object of the
 kind, the object against its surroundings without others of the kind: 0.5 tells nothing, 1 tells all.

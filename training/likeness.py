@@ -42,7 +42,7 @@ from training.unseen_scenes import FOLDER, write_scene
 REAL_PLACES = {"kampala": 5, "banepa": 3}  # how many examples
 SEED = 3  # of the examples
 RIDGE = 0.01
-# The probability at which the default least score should lie, since a roof that is left out costs its area, too.
+# The probability that becomes the default least score: a roof that is left out costs its area, too.
 LEAST = {"building": 0.45, "vehicle": MIN_SCORE}
 
 
