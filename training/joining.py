@@ -93,8 +93,7 @@ def pairs_of(case: Case, segmenter: Segmenter) -> list[tuple[np.ndarray, np.ndar
     return rows
 
 
-def cases_on(raster: Path, truth: Path, count: int, folder: Path) -> list[Case]:
-    """Examples of buildings on a raster, drawn by a seed of their own."""
+def _cases(raster: Path, truth: Path, count: int, folder: Path) -> list[Case]:
     place = read_place(str(raster), str(truth), "building")
     return draw_cases([place], folder, examples=count, seed=3)
 
@@ -111,13 +110,13 @@ def main() -> None:
         network = Segmenter.load("embedded", str(arguments.synthetic_model), "cpu", "single")
         for place, count in REAL_PLACES.items():
             files = arguments.real / f"{place}.tif", arguments.real / f"{place}_truth.gpkg"
-            cases = cases_on(*files, count, folder)
+            cases = _cases(*files, count, folder)
             places[place] = together([row for case in cases for row in pairs_of(case, network)])
             print(f"{place}: {len(places[place].true)} pairs", flush=True)
         network, rows = Segmenter.load("embedded", str(arguments.model), "cpu", "single"), []
         for seed in range(FIRST_SEED, FIRST_SEED + SCENES):
             raster = write_scene(FOLDER.parent / "joining_scenes", seed)
-            for case in cases_on(raster, raster.with_name(f"{seed}_truth.gpkg"), 1, folder):
+            for case in _cases(raster, raster.with_name(f"{seed}_truth.gpkg"), 1, folder):
                 rows += pairs_of(case, network)
         places["scenes"] = together(rows)
         print(f"scenes: {len(places['scenes'].true)} pairs", flush=True)
