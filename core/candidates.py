@@ -80,6 +80,11 @@ def stable(share: np.ndarray) -> int:
     return int((share > CUT + STABILITY_OFFSET).sum())
 
 
+def scores(vote: Vote, where: np.ndarray | tuple[slice, slice]) -> np.ndarray:
+    """What pixels of a tile score: their object's likeness, or else their share."""
+    return vote.share[where] if vote.likeness is None else vote.likeness[vote.objects[where]]
+
+
 def score_of(vote: Vote, polygon: np.ndarray) -> float:
     """How a detection inside a polygon would score: of what lies above the cut there; 0 where nothing does.
 
@@ -90,8 +95,8 @@ def score_of(vote: Vote, polygon: np.ndarray) -> float:
     inside = polygon & _above(vote.share)
     if vote.likeness is not None:
         inside &= vote.objects > 0  # what smoothing took is no object
-    scores = vote.share[inside] if vote.likeness is None else vote.likeness[vote.objects[inside]]
-    return float(scores.mean()) if scores.size else 0.0
+    found = scores(vote, inside)
+    return float(found.mean()) if found.size else 0.0
 
 
 def recovery(logits: np.ndarray, canvas: Canvas) -> np.ndarray:

@@ -106,14 +106,11 @@ def trace(vote: Vote, cell_tile: tuple[slice, slice], x_work: int, y_work: int) 
             for part, cell in zip(box, cell_tile, strict=True)
         )
         share = vote.share[in_tile][region]
-        score_sum = float(share.sum())
-        if vote.likeness is not None:
-            score_sum = pixels * float(vote.likeness[vote.objects[in_tile][region][0]])
         pieces.append(
             Piece(
                 shapely.union_all(outlines[label]),
                 pixels,
-                score_sum,
+                float(candidates.scores(vote, in_tile)[region].sum()),
                 float(vote.similarity[in_tile][region].sum()),
                 vote.iou_pred * pixels,
                 candidates.stable(share),

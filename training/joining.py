@@ -21,10 +21,8 @@ from shapely.affinity import affine_transform
 
 from benchmarks.cases import Case, draw_cases, read_place
 from core import borders, joining, vectorize
-from core.pipeline import detect
-from core.protocol import DetectRequest
-from core.raster import Raster
 from core.sam import Segmenter
+from training import recorded
 from training.export import MODEL_FILE
 from training.logistic import Judged, report, together
 from training.plates import REAL_DATA
@@ -70,19 +68,10 @@ def pairs_of(case: Case, segmenter: Segmenter) -> list[tuple[np.ndarray, np.ndar
         return trace(vote, cell_tile, x_work, y_work)
 
     with (
-        tempfile.TemporaryDirectory() as folder,
         mock.patch.object(borders, "join", record_pieces),
         mock.patch.object(vectorize, "trace", record_place),
     ):
-        request = DetectRequest(
-            raster=case.place.raster_path,
-            example=str(case.example_path),
-            output=str(Path(folder) / "found.gpkg"),
-            target="building",
-        )
-        resolution = detect(request, segmenter=segmenter).resolution
-    with Raster(case.place.raster_path) as raster:
-        work_from_map = (~raster.map_from_work(resolution)).to_shapely()
+        _, work_from_map = recorded.run(case, segmenter, "building")
     outlines = [affine_transform(outline, work_from_map) for outline in case.place.truth.geometry]
     numbered = [(outline, number) for number, outline in enumerate(outlines, start=1)]
     rows = []

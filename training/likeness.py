@@ -28,11 +28,9 @@ from benchmarks.cases import Case, draw_cases, read_place
 from benchmarks.causes import HALF
 from core import likeness, vectorize
 from core.errors import InputError
-from core.evaluate import match, overlaps, read_polygons, shapes_on
-from core.pipeline import detect
-from core.protocol import DetectRequest
-from core.raster import Raster
+from core.evaluate import match, overlaps, shapes_on
 from core.sam import Segmenter
+from training import recorded
 from training.export import MODEL_FILE
 from training.joining import FIRST_SEED, SCENES, SYNTHETIC_MODEL
 from training.logistic import Rows, report, together
@@ -70,22 +68,10 @@ def signs_of(case: Case, segmenter: Segmenter, target: str) -> tuple[gpd.GeoData
         return trace(vote, cell_tile, x_work, y_work)
 
     with (
-        tempfile.TemporaryDirectory() as folder,
         mock.patch.object(likeness, "likeness", record_signs),
         mock.patch.object(vectorize, "trace", record_tile),
     ):
-        request = DetectRequest(
-            raster=case.place.raster_path,
-            example=str(case.example_path),
-            output=str(Path(folder) / "found.gpkg"),
-            extent=list(case.place.extent_map),
-            target=target,
-            min_score=0.0,
-        )
-        resolution = detect(request, segmenter=segmenter).resolution
-        found = read_polygons(request.output)
-    with Raster(case.place.raster_path) as raster:
-        work_from_map = (~raster.map_from_work(resolution)).to_shapely()
+        found, work_from_map = recorded.run(case, segmenter, target)
     points = [affine_transform(shape.representative_point(), work_from_map) for shape in found.geometry]
     return found, np.array([_at(point, tiles) for point in points]).reshape(len(found), -1)
 

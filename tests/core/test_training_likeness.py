@@ -14,8 +14,8 @@ from training.likeness import right
 ROOFS = [
     shapely.box(10, 10, 20, 20),
     shapely.box(20, 10, 30, 20),
-    shapely.box(90, 40, 110, 60),
-]  # the last is cut
+    shapely.box(90, 40, 110, 60),  # the extent cuts it
+]
 
 
 @pytest.fixture
