@@ -165,3 +165,9 @@ def weights_server(monkeypatch):
     started.released.set()
     started.shutdown()
     started.server_close()
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--record-golden", action="store_true", help="record what test_golden.py gives as the right answers"
+    )
