@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 _HOME_OF = {
     "DetectRequest": "protocol",
-    "detect": "pipeline",
+    "detect": "pipeline.detect",
 }  # no name of a module: importing it would put the module in the name's place
 __all__ = ["__version__", *_HOME_OF]  # built from the table above
 

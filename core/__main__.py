@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 
-from . import __version__, model_commands, process
-from .errors import OUT_OF_MEMORY, CancelledError, ExemplarError, is_out_of_memory
-from .progress import write_progress
-from .protocol import DetectRequest, EdgesRequest, EvaluateRequest
+from core import __version__, runtime
+from core.errors import OUT_OF_MEMORY, CancelledError, ExemplarError, is_out_of_memory
+from core.protocol import DetectRequest, EdgesRequest, EvaluateRequest
+from core.service import model_commands
+from core.service.progress import write_progress
 
 # argparse's own takes a small longitude, which is written as -1e-05, for a flag
 NUMBER = re.compile(r"^-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
@@ -121,8 +122,8 @@ def _teller(options: argparse.Namespace) -> Callable[[float, str], None]:
 
 
 def _detect(options: argparse.Namespace) -> None:
-    from .cache import users_cache
-    from .pipeline import detect
+    from core.pipeline.cache import users_cache
+    from core.pipeline.detect import detect
 
     summary = detect(DetectRequest(**_fields(options)), cache=users_cache(), progress=_teller(options))
     if options.progress != "none":
@@ -133,7 +134,7 @@ def _detect(options: argparse.Namespace) -> None:
 
 
 def _edges(options: argparse.Namespace) -> None:
-    from .edge_raster import find_edges
+    from core.pipeline.edges import find_edges
 
     summary = find_edges(EdgesRequest(**_fields(options)), progress=_teller(options))
     if options.progress != "none":
@@ -145,31 +146,31 @@ def _edges(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from .evaluate import evaluate_files
+    from core.metrics import evaluate_files
 
     print(json.dumps(evaluate_files(EvaluateRequest(**_fields(options)))))
 
 
 def _strategies(_: argparse.Namespace) -> None:
-    from .prompts import DEFAULT, STRATEGIES
+    from core.canvas.prompts import DEFAULT, STRATEGIES
 
     for name, strategy in STRATEGIES.items():
         print(f"{name:24} {strategy.title}{' (default)' if name == DEFAULT else ''}")
 
 
 def _serve(_: argparse.Namespace) -> None:
-    from .engine import serve
+    from core.service.engine import serve
 
     serve()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    process.tell_any_name()
+    runtime.tell_any_name()
     options = _parser().parse_args(arguments)
-    process.prepare()
+    runtime.prepare()
     try:
-        with nullcontext() if options.run is _serve else process.ended_by_signals():
+        with nullcontext() if options.run is _serve else runtime.ended_by_signals():
             options.run(options)
             sys.stdout.flush()
     except BrokenPipeError:  # who read what is told has gone; what was to be done is done

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from .errors import InputError
+from core.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)

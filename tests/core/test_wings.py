@@ -13,11 +13,11 @@ HEAVY = {
     "timm", "safetensors", "scipy", "affine",
 }  # fmt: skip
 QGIS = {"qgis", "PyQt5", "PyQt6", "osgeo"}
-HOUSE = {"core", "ui", "training", "benchmarks", "tests", "plugin"}
+HOUSE = {"core", "ui", "research", "tests", "plugin"}
 LEFT = [path for path in (ROOT / "__init__.py", ROOT / "plugin.py") if path.exists()]
 LEFT += sorted((ROOT / "ui").rglob("*.py"))
 CORE = sorted((ROOT / "core").rglob("*.py"))
-FOLDERS = ("core", "ui", "tests", "training", "benchmarks")
+FOLDERS = ("core", "ui", "tests", "research")
 OURS = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 OURS += sorted(ROOT.glob("*.py"))
 OURS = [path for path in OURS if "__pycache__" not in path.parts]
@@ -63,13 +63,18 @@ def test_the_reader_of_imports_reads_them(tmp_path):
         def read_text(self, encoding=None):
             return text
 
-    assert list(imported(Probe(probe))) == ["torch.nn", "core.pipeline", "core.protocol.encode", "ui.dock"]
+    assert list(imported(Probe(probe))) == [
+        "torch.nn",
+        "core.pipeline.detect",
+        "core.protocol.encode",
+        "ui.dock",
+    ]
 
 
 @pytest.mark.parametrize("path", LEFT, ids=name_of)
 def test_what_qgis_loads_imports_nothing_heavy_and_of_core_the_protocol_only(path):
     assert not roots(path) & HEAVY
-    assert not roots(path) & {"training", "benchmarks", "tests"}
+    assert not roots(path) & {"research", "tests"}
     from_core = {name for name in imported(path) if name.split(".")[0] == "core"}
     assert all(name.startswith("core.protocol") for name in from_core), from_core
 

@@ -1,0 +1,1 @@
+"""Zero-shot edges of one tile: strength and thinning."""

@@ -1,0 +1,1 @@
+"""Rasters, vector files and coordinates: the working grid, extents and true metres."""

@@ -1,0 +1,1 @@
+"""Result files: checked beforehand, written whole or not at all, read back."""

@@ -1,0 +1,1 @@
+"""Segment Anything on one canvas: encode once, decode many prompt sets."""

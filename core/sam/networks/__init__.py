@@ -1,0 +1,1 @@
+"""The networks' architectures, readable without their speed-ups."""

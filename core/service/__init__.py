@@ -1,0 +1,1 @@
+"""Front doors of the engine: the command line and the JSON-lines server."""

@@ -1,0 +1,1 @@
+"""From objects in pixels to polygons and lines with their attributes."""

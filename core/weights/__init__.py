@@ -1,0 +1,1 @@
+"""Weights: the catalogue of models, verified files, downloads and safe reading."""
