@@ -21,9 +21,9 @@ import numpy as np
 from affine import Affine
 from scipy import ndimage
 
-SIDE = 1024  # canvas pixels, SAM's own size
-STEP = 16  # canvas pixels per embedding cell of SAM; parts start on whole cells
-MAX_COLUMN = SIDE // 3 // STEP * STEP
+from core.sam.geometry import CELL, SIDE
+
+MAX_COLUMN = SIDE // 3 // CELL * CELL
 RING_GAP, RING_WIDTH = 2, 6  # canvas pixels: drawn outlines are inexact, so a gap before the ring
 FILL = (124, 116, 104)  # SAM's mean colour, rounded: nothing after normalisation
 
@@ -106,7 +106,7 @@ def crop_side(longer_side_example: float) -> int:
     unlabelled neighbours come along.
     """
     margin = min(max(0.3 * longer_side_example, 16.0), 64.0)
-    return math.ceil((longer_side_example + 2 * margin) / STEP) * STEP
+    return math.ceil((longer_side_example + 2 * margin) / CELL) * CELL
 
 
 def orientations(side: int) -> list[tuple[int, bool, Affine]]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import pairwise
 
-from core.canvas.stitch import SIDE, STEP
+from core.sam.geometry import CELL, SIDE
 
 LEAST_OVERLAP, MOST_OVERLAP = 64, 256  # canvas pixels
 
@@ -79,17 +79,17 @@ class Grid:
 
     @property
     def overlap(self) -> int:
-        wanted = math.ceil(self.example_px / STEP) * STEP
+        wanted = math.ceil(self.example_px / CELL) * CELL
         return min(max(wanted, LEAST_OVERLAP), MOST_OVERLAP)
 
     @property
     def tile_width(self) -> int:
-        return min(SIDE - self.column, math.ceil(self.raster_width / STEP) * STEP)
+        return min(SIDE - self.column, math.ceil(self.raster_width / CELL) * CELL)
 
     @property
     def tile_height(self) -> int:
         """At least the example crop's side, which is the column's width."""
-        return max(self.column, min(SIDE, math.ceil(self.raster_height / STEP) * STEP))
+        return max(self.column, min(SIDE, math.ceil(self.raster_height / CELL) * CELL))
 
     def _spans(self, length: int, tile: int) -> list[tuple[int, slice]]:
         """Start of each tile along one axis, and its cell within it."""

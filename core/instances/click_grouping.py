@@ -22,8 +22,10 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from core.canvas.stitch import Canvas
-from core.instances.markers import grown
-from core.sam.segmenter import LOGIT_STRIDE, Embedding, Segmenter
+from core.instances.watershed import grown
+from core.sam.answers import Embedding
+from core.sam.geometry import LOGIT_STRIDE
+from core.sam.segmenter import Segmenter
 
 SPACING = 0.4  # between clicks, as a share of the side of a square of the example's area
 LEAST_SPACING = 10.0  # canvas pixels: closer clicks give the same masks

@@ -31,8 +31,8 @@ from core.pipeline.tile import Setting, vote_on
 from core.protocol import ENCODINGS, DetectRequest
 from core.sam.segmenter import Segmenter
 from core.targets import Target, target_named
-from core.vectors import orthogonalize, polygonize, rectangles
-from core.voting import vote
+from core.vectors import attributes, orthogonalize, polygonize, rectangles, seams
+from core.voting.vote import Vote, score_of
 from core.voting.user_labels import known, pixels_of
 from core.weights.catalogue import CATALOGUE
 
@@ -214,7 +214,7 @@ def _search(
             if (vote := _vote(job, grid, tile)) is not None:
                 pieces += polygonize.trace(vote, tile.cell_tile, tile.x_work, tile.y_work)
             done.add(place)
-        objects = polygonize.merge(pieces, SEAM_CONTACT if job.setting.strategy.separates else 0.0)
+        objects = seams.merge(pieces, SEAM_CONTACT if job.setting.strategy.separates else 0.0)
         reaching = [
             found.polygon_work
             for found in objects
@@ -260,11 +260,11 @@ def _least_score(job: _Job) -> float:
         tile = own.tile(*place)
         if (vote := _vote(there, own, tile)) is not None:
             valid = np.ones(vote.share.shape, bool)
-            scores += [vote.score_of(vote, _drawn_on(there, tile, valid, [p]) > 0) for p in polygons_px]
+            scores += [score_of(vote, _drawn_on(there, tile, valid, [p]) > 0) for p in polygons_px]
     return min(max(MIN_SCORE, *scores), STRICTEST)
 
 
-def _vote(job: _Job, grid: Grid, tile: Tile) -> vote.Vote | None:
+def _vote(job: _Job, grid: Grid, tile: Tile) -> Vote | None:
     """Segment one tile; None where it holds no data."""
     image, valid = job.query.read(
         tile.x_work, tile.y_work, grid.tile_width, grid.tile_height, job.resolution, job.stretch
@@ -291,7 +291,7 @@ def _detections(job: _Job, objects: list[polygonize.Piece], extent: shapely.Poly
     """All candidates on the extent that are of a size with the example."""
     query, example = job.query, job.example
     example_work = example.area_m2 / job.resolution**2
-    table = polygonize.to_table(
+    table = attributes.to_table(
         objects,
         query.map_from_work(job.resolution),
         query.crs,
@@ -305,7 +305,7 @@ def _detections(job: _Job, objects: list[polygonize.Piece], extent: shapely.Poly
     table["strategy"] = job.setting.strategy.name
     table["model"] = job.setting.segmenter.name
     table["created"] = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return table[[*polygonize.COLUMNS, "geometry"]]
+    return table[[*attributes.COLUMNS, "geometry"]]
 
 
 def _sizes_m2(job: _Job) -> tuple[float, float]:
@@ -314,7 +314,7 @@ def _sizes_m2(job: _Job) -> tuple[float, float]:
     return least * min(job.example.areas_m2), most * max(job.example.areas_m2)
 
 
-def _redraw(job: _Job) -> polygonize.Redraw | None:
+def _redraw(job: _Job) -> attributes.Redraw | None:
     """What the outlines are drawn anew by, if by anything; a rectangle has right angles anyway."""
     if not (job.request.regularize or job.request.rectangles):
         return None

@@ -22,7 +22,8 @@ from shapely.affinity import affine_transform
 from core import runtime
 from core.canvas.example import MAX_ENLARGEMENT
 from core.canvas.tiling import Grid, Tile
-from core.edges.strength import HALO, Crests, crests, edge_strength
+from core.edges.strength import edge_strength
+from core.edges.thinning import HALO, Crests, crests
 from core.errors import CancelledError, InputError
 from core.geo.extent import asked_extent
 from core.geo.raster import Raster

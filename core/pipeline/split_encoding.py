@@ -15,8 +15,9 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from core.canvas.stitch import MAX_COLUMN, SIDE
-from core.sam.segmenter import ANSWERS, Embedding
+from core.canvas.stitch import MAX_COLUMN
+from core.sam.answers import ANSWERS, Embedding
+from core.sam.geometry import SIDE
 
 STEP = 64  # canvas pixels: steps of the column's width and of the overlap
 

@@ -18,12 +18,11 @@ from core.canvas.stitch import Canvas, Crop, shown_in_turn, stitch
 from core.instances import click_grouping, scoring, watershed
 from core.pipeline.cache import Cache, digest
 from core.pipeline.split_encoding import side_by_side
-from core.sam.segmenter import ANSWERS, Embedding, Segmenter
+from core.sam.answers import ANSWERS, Embedding
+from core.sam.segmenter import Segmenter
 from core.targets import target_named
-from core.voting.vote import Vote, average, combine, most_confident
-
-# As index of rows and columns; each undoes itself.
-MIRRORINGS = [np.s_[:, :], np.s_[::-1, ::-1], np.s_[:, ::-1], np.s_[::-1, :]]
+from core.voting.augmentation import MIRRORINGS, average
+from core.voting.vote import Vote, combine, most_confident
 
 
 @dataclasses.dataclass(frozen=True)

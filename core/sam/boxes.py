@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-PLACE = 8  # canvas pixels between two places that answer
+from core.sam.geometry import BOX_STRIDE
 
 
 def turned(reach: np.ndarray, mirroring: tuple[slice, slice]) -> np.ndarray:
@@ -27,7 +27,7 @@ def turned(reach: np.ndarray, mirroring: tuple[slice, slice]) -> np.ndarray:
 
 def centres(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """X (w,) and y (h, 1) of the places' centres in canvas pixels."""
-    return (np.arange(shape[1]) + 0.5) * PLACE, ((np.arange(shape[0]) + 0.5) * PLACE)[:, None]
+    return (np.arange(shape[1]) + 0.5) * BOX_STRIDE, ((np.arange(shape[0]) + 0.5) * BOX_STRIDE)[:, None]
 
 
 def boxes_of(reach: np.ndarray) -> np.ndarray:
@@ -54,8 +54,8 @@ def boxes_at(reach: np.ndarray, points_canvas: np.ndarray) -> np.ndarray:
         x0, y0, x1, y1 in canvas pixels.
     """
     height, width = reach.shape[1:]
-    column = np.clip(points_canvas[:, 0] // PLACE, 0, width - 1).astype(int)
-    row = np.clip(points_canvas[:, 1] // PLACE, 0, height - 1).astype(int)
+    column = np.clip(points_canvas[:, 0] // BOX_STRIDE, 0, width - 1).astype(int)
+    row = np.clip(points_canvas[:, 1] // BOX_STRIDE, 0, height - 1).astype(int)
     return boxes_of(reach)[:, row, column].T.astype(np.float32)
 
 
@@ -81,7 +81,7 @@ def seen_from(numbers: np.ndarray, inside: np.ndarray, reach: np.ndarray) -> np.
         if window is not None:
             rows, columns = window
             boxes[number] = columns.start, rows.start, columns.stop, rows.stop
-    at_places = np.s_[PLACE // 2 :: PLACE, PLACE // 2 :: PLACE]
+    at_places = np.s_[BOX_STRIDE // 2 :: BOX_STRIDE, BOX_STRIDE // 2 :: BOX_STRIDE]
     place_of = np.where(inside[at_places] > 0, numbers[at_places], 0)
     seen = boxes_of(reach)[:, : place_of.shape[0], : place_of.shape[1]]
     for number, window in enumerate(ndimage.find_objects(place_of), start=1):

@@ -8,115 +8,31 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
 from segment_anything.modeling import Sam
 
-from core.canvas.stitch import SIDE
 from core.errors import CancelledError, InputError
+from core.sam.answers import Decoded, Embedding
 from core.sam.boxes import boxes_at
 from core.sam.fast.decoding import Decoder, ImageSide, Part, Read
 from core.sam.fast.folding import settle
-from core.sam.fast.image_attention import LeanImageEncoder
 from core.sam.fast.preprocess import preprocess
+from core.sam.geometry import LOGIT_STRIDE, SIDE
 from core.sam.mask_selection import BestMasks, Keep, undrawn
 from core.sam.networks import mobile_sam
 from core.sam.networks.embedded import BoxHead, ConvEncoder, SemanticHead, build_embedded, take_heads
-from core.sam.networks.mask_decoder import build_heads
 from core.sam.networks.quality import QualityHead, Scene
+from core.sam.networks.vit import build_vit
 from core.sam.networks.widths import fit_widths
 from core.sam.precision import lower
 from core.weights import catalogue
 from core.weights.state_dict import read_state_dict
 
-LOGIT_STRIDE = 4  # canvas pixels per pixel of SAM's low-resolution masks
 CELL = 16  # canvas pixels per embedding cell
-ANSWERS = ("classes", "borders", "reach")  # what some networks' embeddings hold beside the features
 BATCH = 4  # prompt sets decoded together: more are no quicker on a processor, and take more memory
 BATCH_ACCELERATED = 32  # a graphics card needs more work at a time
-
-# Published sizes of Meta's encoders: width, blocks, heads, blocks with global attention.
-VIT = {
-    "vit_b": (768, 12, 12, (2, 5, 8, 11)),
-    "vit_l": (1024, 24, 16, (5, 11, 17, 23)),
-    "vit_h": (1280, 32, 16, (7, 15, 23, 31)),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Embedding:
-    """A canvas as SAM's encoder sees it.
-
-    Attributes
-    ----------
-    features : Tensor, shape (1, C, 64, 64)
-        One cell per 16 x 16 canvas pixels; cells beyond the canvas are padding.
-    shape_canvas : tuple of int
-        Height and width of the canvas in pixels.
-    classes : ndarray of float32, shape (C, 256, 256), optional
-        Probability of each class that the network knows, the first being
-        anything else, at stride 4, from networks that answer it.
-    borders : ndarray of float32, shape (256, 256), optional
-        Probability that an object ends there, likewise.
-    reach : ndarray of float32, shape (4, 128, 128), optional
-        How far the object there reaches to the left, up, to the right and down,
-        in canvas pixels, at stride 8, from networks that answer it.
-    """
-
-    features: torch.Tensor
-    shape_canvas: tuple[int, int]
-    classes: np.ndarray | None = None
-    borders: np.ndarray | None = None
-    reach: np.ndarray | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Decoded:
-    """What SAM answered to a batch of prompt sets.
-
-    Attributes
-    ----------
-    logits : ndarray of float32, shape (R, K, 256, 256)
-        Masks before thresholding at 0; one pixel per 4 x 4 canvas pixels.
-        K is 1, or 3 with ``multimask``. Of a part of the canvas: its pixels only.
-    iou_pred : ndarray of float32, shape (R, K)
-        The network's own estimate of each mask's IoU: SAM's, read before a mask is
-        drawn; corrected where the network has a head for that and the whole was drawn.
-    kept : ndarray of int64, shape (M, 2), optional
-        Where only some masks were asked for: the prompt set and the number of
-        each, best first. ``logits`` are (M, 1, ...) and ``iou_pred`` (M, 1) then.
-    """
-
-    logits: np.ndarray
-    iou_pred: np.ndarray
-    kept: np.ndarray | None = None
-
-
-def build_vit(name: str) -> Sam:
-    """Build Meta's SAM with random weights, without the published builder.
-
-    The published one unpickles the checkpoint, which can run code.
-    """
-    width, depth, heads, global_blocks = VIT[name]
-    return Sam(
-        image_encoder=LeanImageEncoder(
-            img_size=1024,
-            patch_size=16,
-            embed_dim=width,
-            depth=depth,
-            num_heads=heads,
-            mlp_ratio=4,
-            out_chans=256,
-            qkv_bias=True,
-            use_rel_pos=True,
-            global_attn_indexes=global_blocks,
-            window_size=14,
-            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
-        ),
-        **build_heads(),
-    ).eval()
 
 
 def choose_device(device: str) -> torch.device:

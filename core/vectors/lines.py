@@ -14,7 +14,7 @@ from affine import Affine
 from pyproj import CRS
 from shapely.affinity import affine_transform
 
-from core.edges.strength import Crests
+from core.edges.thinning import Crests
 from core.geo import units
 
 COLUMNS = ("id", "strength", "length_m", "model", "created")

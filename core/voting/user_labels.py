@@ -12,7 +12,8 @@ from scipy import ndimage
 from shapely.affinity import affine_transform
 
 from core.geo.raster import Raster
-from core.voting.vote import Vote, disc
+from core.voting.thresholding import disc
+from core.voting.vote import Vote
 
 MOST_UNDER = 0.5  # of an object: from here on it is what was drawn, and its rim no object of its own
 

@@ -10,25 +10,18 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import torch
-from scipy import ndimage
-from torch.nn.functional import interpolate
 
-from core.canvas.stitch import SIDE, Canvas
-from core.sam import boxes
+from core.canvas.stitch import Canvas
+from core.sam import geometry
+from core.sam.answers import Decoded, Embedding
+from core.sam.geometry import LOGIT_STRIDE, SIDE
 from core.sam.mask_selection import Keep
-from core.sam.networks.embedded import SemanticHead
-from core.sam.segmenter import LOGIT_STRIDE, Decoded, Embedding
+from core.voting.class_prior import TRUSTED, with_class_prior
+from core.voting.resampling import to_canvas_grid, to_coarse_grid
+from core.voting.thresholding import above_threshold, open_and_close
 
 KEPT_SHARE = 0.3  # of the runs, the most confident ones
-CUT = 0.5  # of the example's own vote: where a pixel of the query counts as found
-WEAK = 0.4  # what is enough where it is broad, as in the middle of a roof much larger than the example
-RIM = 5  # canvas pixels: what is weak and narrower is the blurred rim of something sharp
 LEAST_VOTE = 0.2  # a vote that does not find the example itself is not blown up beyond this
-CLASS_WEIGHT = 0.3  # of the network's own class; less than WEAK, so that it finds nothing by itself, …
-TRUSTED = 0.5  # … unless the runs give back less than this of the example: then they say less, and it more
-SUREST = 0.3  # a class that is less sure on the example is not blown up beyond this
-STABILITY_OFFSET = 0.1  # what the cut is raised by to see which pixels stay
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,11 +68,6 @@ class Vote:
     likeness: np.ndarray | None = None
 
 
-def stable(share: np.ndarray) -> int:
-    """How many of these pixels would still be found if the cut were raised a little."""
-    return int((share > CUT + STABILITY_OFFSET).sum())
-
-
 def scores(vote: Vote, where: np.ndarray | tuple[slice, slice]) -> np.ndarray:
     """What pixels of a tile score: their object's likeness, or else their share."""
     return vote.share[where] if vote.likeness is None else vote.likeness[vote.objects[where]]
@@ -92,7 +80,7 @@ def score_of(vote: Vote, polygon: np.ndarray) -> float:
     ----------
     polygon : ndarray of bool, shape (h, w)
     """
-    inside = polygon & _above(vote.share)
+    inside = polygon & above_threshold(vote.share)
     if vote.likeness is not None:
         inside &= vote.objects > 0  # what smoothing took is no object
     found = scores(vote, inside)
@@ -118,7 +106,7 @@ def recovery(logits: np.ndarray, canvas: Canvas) -> np.ndarray:
 def _known(canvas: Canvas, shape: tuple[int, int]) -> list[np.ndarray]:
     """The copies' polygons and rings on the grid of logits, or on so many of its columns."""
     seen = shape[1] * LOGIT_STRIDE
-    return [_to_logit_grid(part[:, :seen], shape) for part in (canvas.example, canvas.ring)]
+    return [to_coarse_grid(part[:, :seen], shape) for part in (canvas.example, canvas.ring)]
 
 
 def _recovered(logits: np.ndarray, inside: np.ndarray, beside: np.ndarray) -> np.ndarray:
@@ -158,7 +146,7 @@ def combine(
         Radius of the opening and closing, in canvas pixels.
     target : str, optional
         What the user says that the example is (``core.targets``): with it, the
-        network's own classes have a say, see :func:`_by_class`.
+        network's own classes have a say, see :func:`with_class_prior`.
     """
     logits, iou_pred = decoded.logits[:, 0], decoded.iou_pred[:, 0]
     recovered = recovery(logits, canvas)
@@ -169,19 +157,20 @@ def combine(
     probability = 1 / (1 + np.exp(-logits[kept]))
     coarse = np.tensordot(weights / weights.sum(), probability, axes=1).astype(np.float32)
     shape = canvas.image.shape[:2]
-    share = _to_canvas_grid(coarse, shape, LOGIT_STRIDE)
+    share = to_canvas_grid(coarse, shape, LOGIT_STRIDE)
     on_example = float(share[canvas.example].mean())
     # Relative to the example, so that one cut serves all images and no tile depends on another.
     relative = np.clip(share / max(on_example, LEAST_VOTE), 0, 1)
     kind = None
     if target is not None and embedding.classes is not None:
         trust = min(float(recovered[kept].mean()) / TRUSTED, 1.0)
-        relative, kind = _by_class(relative, embedding.classes, canvas, target, trust)
+        relative, kind = with_class_prior(relative, embedding.classes, canvas, target, trust)
     tile = np.ascontiguousarray(canvas.tile_part(np.where(canvas.query, relative, 0)), dtype=np.float32)
     return Vote(
         share=tile,
         on_example=on_example,
-        found=_smooth(_above(tile), smooth_px) & canvas.tile_part(canvas.query),  # closing fills nodata too
+        found=open_and_close(above_threshold(tile), smooth_px)
+        & canvas.tile_part(canvas.query),  # closing fills nodata too
         similarity=np.ascontiguousarray(canvas.tile_part(_similarity(embedding, canvas))),
         iou_pred=float(iou_pred[kept].mean()),
         border=None if embedding.borders is None else _tile_border(embedding.borders, canvas),
@@ -190,130 +179,22 @@ def combine(
     )
 
 
-def average(
-    votes: list[Vote], mirrorings: list[tuple[slice, slice]], valid: np.ndarray, smooth_px: int
-) -> Vote:
-    """Average the votes of one tile's mirrored showings.
-
-    Parameters
-    ----------
-    votes : list of Vote
-        Each in its own mirroring.
-    mirrorings : list of tuple of slice
-        What turns each back: a mirroring is its own inverse.
-    valid : ndarray of bool, shape (h, w)
-        The tile's pixels that hold data.
-    smooth_px : int
-        As for :func:`combine`.
-    """
-
-    def mean(arrays: list[np.ndarray]) -> np.ndarray:
-        turned = [array[mirroring] for array, mirroring in zip(arrays, mirrorings, strict=True)]
-        return np.mean(turned, axis=0, dtype=np.float32)
-
-    share = mean([vote.share for vote in votes])
-    return Vote(
-        share=share,
-        on_example=float(np.mean([vote.on_example for vote in votes])),
-        found=_smooth(_above(share), smooth_px) & valid,
-        similarity=mean([vote.similarity for vote in votes]),
-        iou_pred=float(np.mean([vote.iou_pred for vote in votes])),
-        border=None if votes[0].border is None else mean([vote.border for vote in votes]),
-        reach=None if votes[0].reach is None else _mean_reach([vote.reach for vote in votes], mirrorings),
-        # a showing on which the network does not know the example would speak of something else
-        kind=None if any(vote.kind is None for vote in votes) else mean([vote.kind for vote in votes]),
-    )
-
-
-def _above(share: np.ndarray) -> np.ndarray:
-    """What is above the cut, and what is a little below it over some breadth.
-
-    A lower cut alone would move every outline outwards by part of a pixel.
-    """
-    sure = share > CUT
-    weak = ((share > WEAK) & ~sure).astype(np.uint8)
-    return sure | (ndimage.grey_opening(weak, size=(RIM, RIM)) > 0)
-
-
-def _smooth(mask: np.ndarray, radius: int) -> np.ndarray:
-    """Open, then close with a disc: slivers and thin bridges go, small notches are filled."""
-    if radius == 0:
-        return mask
-    padded = np.pad(mask, radius + 1, mode="edge")  # else the tile's border would be eaten
-    padded = ndimage.binary_closing(ndimage.binary_opening(padded, disc(radius)), disc(radius))
-    return padded[radius + 1 : -radius - 1, radius + 1 : -radius - 1]
-
-
-def disc(radius: int) -> np.ndarray:
-    """Pixels within a radius of the middle one, shape (2 radius + 1, 2 radius + 1)."""
-    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    return x**2 + y**2 <= radius**2
-
-
 def _tile_border(borders: np.ndarray, canvas: Canvas) -> np.ndarray:
-    fine = _to_canvas_grid(borders, canvas.image.shape[:2], LOGIT_STRIDE)
+    fine = to_canvas_grid(borders, canvas.image.shape[:2], LOGIT_STRIDE)
     return np.ascontiguousarray(canvas.tile_part(fine))
 
 
-def _by_class(
-    relative: np.ndarray, classes: np.ndarray, canvas: Canvas, target: str, trust: float
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Let the class that the network takes the example for have a say in the vote (H, W).
-
-    An example that is unlike others of its kind finds more of them so. Where the
-    network takes it for nothing that it knows, the runs alone speak; but runs that
-    do not even give back the example are no evidence. The less they do
-    (``trust``, 0 to 1), the more the class says; that of the target, if need be.
-    The probability (H, W) of the class is given too, where the network does know the example.
-    """
-    inside = _to_logit_grid(canvas.example, classes.shape[1:])
-    on_example = [float((one * inside).sum() / inside.sum()) for one in classes]
-    kind, own = int(np.argmax(on_example)), 1 - CLASS_WEIGHT
-    if is_known := kind > 0:
-        own *= trust
-    elif target in SemanticHead.CLASSES:
-        kind, own = SemanticHead.CLASSES.index(target), trust
-    else:
-        return relative, None
-    probability = _to_canvas_grid(classes[kind], relative.shape, LOGIT_STRIDE)
-    share = np.clip(probability / max(on_example[kind], SUREST), 0, 1)
-    return own * relative + (1 - own) * share, probability if is_known else None
-
-
 def _tile_reach(reach: np.ndarray, canvas: Canvas) -> np.ndarray:
-    rows, columns = (-(-side // boxes.PLACE) for side in canvas.image.shape[:2])
-    return np.ascontiguousarray(reach[:, :rows, canvas.column // boxes.PLACE : columns])
-
-
-def _mean_reach(reaches: list[np.ndarray], mirrorings: list[tuple[slice, slice]]) -> np.ndarray:
-    logs = [np.log(boxes.turned(*pair)) for pair in zip(reaches, mirrorings, strict=True)]
-    return np.exp(np.mean(logs, axis=0, dtype=np.float32))
+    rows, columns = (-(-side // geometry.BOX_STRIDE) for side in canvas.image.shape[:2])
+    return np.ascontiguousarray(reach[:, :rows, canvas.column // geometry.BOX_STRIDE : columns])
 
 
 def _similarity(embedding: Embedding, canvas: Canvas) -> np.ndarray:
     # in one order of memory, on which sums depend: the encoder's is another than what the cache gives back
     features = np.ascontiguousarray(embedding.features[0].float().cpu().numpy())
     stride = 1024 // features.shape[-1]
-    inside = _to_logit_grid(canvas.example, features.shape[-2:], stride)
+    inside = to_coarse_grid(canvas.example, features.shape[-2:], stride)
     prototype = (features * inside).sum((1, 2))
     norms = np.linalg.norm(features, axis=0) * np.linalg.norm(prototype)
     cosine = np.tensordot(prototype, features, axes=1) / np.maximum(norms, 1e-12)
-    return _to_canvas_grid(cosine.astype(np.float32), canvas.image.shape[:2], stride)
-
-
-def _to_logit_grid(mask: np.ndarray, shape: tuple[int, int], stride: int = LOGIT_STRIDE) -> np.ndarray:
-    """Share of each coarse pixel that a canvas mask covers; padding beyond the canvas is 0."""
-    full = np.zeros((shape[0] * stride, shape[1] * stride), np.float32)
-    full[: mask.shape[0], : mask.shape[1]] = mask
-    # rows first: along them numpy adds many pixels at once
-    in_rows = full.reshape(shape[0], stride, -1).sum(1)
-    return in_rows.reshape(*shape, stride).sum(2) / stride**2
-
-
-def _to_canvas_grid(coarse: np.ndarray, shape: tuple[int, int], stride: int) -> np.ndarray:
-    """Bilinear enlargement, pixel areas kept in place, cut to the canvas."""
-    rows, columns = -(-shape[0] // stride) + 1, -(-shape[1] // stride) + 1
-    part = torch.tensor(coarse[:rows, :columns])[None, None]  # a copy: the cache's arrays are read-only
-    # torch's: the same figures as scipy's in a seventh of the time
-    large = interpolate(part, scale_factor=stride, mode="bilinear", align_corners=False)
-    return large[0, 0, : shape[0], : shape[1]].numpy()
+    return to_canvas_grid(cosine.astype(np.float32), canvas.image.shape[:2], stride)

@@ -25,8 +25,10 @@ import numpy as np
 import shapely
 from segment_anything import SamAutomaticMaskGenerator
 
-from core.canvas.stitch import FILL, SIDE, STEP, Canvas
-from core.sam.segmenter import Embedding, Segmenter
+from core.canvas.stitch import FILL, Canvas
+from core.sam.answers import Embedding
+from core.sam.geometry import CELL, SIDE
+from core.sam.segmenter import Segmenter
 from core.targets import Target
 from core.voting.vote import Vote
 from research.benchmarks.masks import canvas_masks, parted, smoothed
@@ -85,7 +87,7 @@ def on_cells(mask_canvas: np.ndarray) -> np.ndarray:
     """Share of each embedding cell that a canvas mask covers, shape (64, 64)."""
     full = np.zeros((SIDE, SIDE))
     full[: mask_canvas.shape[0], : mask_canvas.shape[1]] = mask_canvas
-    return full.reshape(SIDE // STEP, STEP, SIDE // STEP, STEP).mean((1, 3))
+    return full.reshape(SIDE // CELL, CELL, SIDE // CELL, CELL).mean((1, 3))
 
 
 def persam(canvas: Canvas, segmenter: Segmenter, target: Target, _: np.random.Generator) -> Vote:
@@ -155,8 +157,8 @@ TRIVIAL = {"everything": everything, "nothing": nothing}
 
 def _centre_of(cell: int) -> tuple[float, float]:
     """x, y of an embedding cell's centre in canvas pixels."""
-    row, column = divmod(int(cell), SIDE // STEP)
-    return (column + 0.5) * STEP, (row + 0.5) * STEP
+    row, column = divmod(int(cell), SIDE // CELL)
+    return (column + 0.5) * CELL, (row + 0.5) * CELL
 
 
 def _query_grid(canvas: Canvas) -> np.ndarray:
@@ -191,7 +193,7 @@ def _vote(canvas: Canvas, found: list[tuple[np.ndarray, float, float]], likeness
     labels, share = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
     for number, (mask, like, _) in enumerate(found, start=1):
         labels[mask], share[mask] = number, np.clip(like, 0, 1)
-    cells = np.kron(likeness.cells, np.ones((STEP, STEP), np.float32))
+    cells = np.kron(likeness.cells, np.ones((CELL, CELL), np.float32))
     similarity = cells[: canvas.image.shape[0], : canvas.image.shape[1]].astype(np.float32)
     return Vote(
         share=share,

@@ -16,9 +16,11 @@ from scipy import ndimage
 from shapely import Polygon
 from shapely.affinity import affine_transform, scale
 
-from core.canvas.stitch import FILL, SIDE
+from core.canvas.stitch import FILL
 from core.geo.raster import Raster
-from core.sam.segmenter import Decoded, Embedding, Segmenter
+from core.sam.answers import Decoded, Embedding
+from core.sam.geometry import SIDE
+from core.sam.segmenter import Segmenter
 from research.benchmarks.masks import bounds, canvas_masks
 
 INNER = 0.5  # of a truth box's sides: this middle part is surely the object

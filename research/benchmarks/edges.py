@@ -32,7 +32,8 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from core.edges.strength import edge_strength, normalised, thinned
+from core.edges.strength import edge_strength, normalised
+from core.edges.thinning import thinned
 from core.errors import InputError
 from core.sam.segmenter import Segmenter
 from research.benchmarks.boundaries import counts, f_measure, true_boundaries

@@ -12,7 +12,8 @@ from shapely import Polygon
 from shapely.affinity import affine_transform
 
 from core.geo.raster import Raster
-from core.sam.segmenter import LOGIT_STRIDE, Segmenter
+from core.sam.geometry import LOGIT_STRIDE
+from core.sam.segmenter import Segmenter
 
 LEAST_SHARE_OF_MEDIAN = 0.5  # smaller objects are no typical examples: nobody would draw them
 LEAST_FILL = 1 / 3  # of a box by the model's mask, or another box is drawn

@@ -27,7 +27,8 @@ from shapely.affinity import affine_transform, translate
 
 from core.geo import units
 from core.targets import target_named
-from core.vectors import contour, orthogonalize, polygonize, rectangles
+from core.vectors import attributes, contour, orthogonalize, polygonize, rectangles
+from core.voting import augmentation
 from core.voting import vote as score_map
 
 SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample"
@@ -54,10 +55,10 @@ def noisy_masks(target: str, noise: float, seed: int = 0) -> list[Pair]:
     share = ndimage.gaussian_filter(drawn, BLUR_PX) + noise * ragged / ragged.std() * near
     vote = score_map.Vote(share, 1.0, drawn > 0, np.zeros(shape, np.float32), 1.0)
     smooth_px = target_named(target).smooth_px
-    vote = score_map.average([vote], [np.s_[:, :]], np.ones(shape, bool), smooth_px)  # cuts and smooths
+    vote = augmentation.average([vote], [np.s_[:, :]], np.ones(shape, bool), smooth_px)  # cuts and smooths
     tree, pairs = shapely.STRtree(true_px), []
     for piece in polygonize.trace(vote, (slice(0, shape[0]), slice(0, shape[1])), 0, 0):
-        mask = polygonize.filled(piece.polygon_work, 0.2 * piece.pixels)
+        mask = attributes.filled(piece.polygon_work, 0.2 * piece.pixels)
         near_px = true_px[tree.query(mask, predicate="intersects")]
         if piece.pixels >= LEAST_PX and len(near_px):
             best = max(near_px, key=lambda true: iou(mask, true))
@@ -76,7 +77,7 @@ def corners(polygon: Polygon) -> int:
 
 def written(mask: Polygon) -> Polygon:
     """The outline as it is written where nothing else is asked."""
-    return contour.half_level(mask).simplify(polygonize.SIMPLIFY_WORK)
+    return contour.half_level(mask).simplify(attributes.SIMPLIFY_WORK)
 
 
 def of_outlines(drawn: list[Polygon], pairs: list[Pair]) -> dict[str, float]:
@@ -90,7 +91,7 @@ def of_outlines(drawn: list[Polygon], pairs: list[Pair]) -> dict[str, float]:
 def of_buildings(noise: float) -> dict:
     """Steps taken out, then right angles."""
     pairs = noisy_masks("building", noise)
-    steps = [mask.simplify(polygonize.SIMPLIFY_WORK) for mask, _ in pairs]
+    steps = [mask.simplify(attributes.SIMPLIFY_WORK) for mask, _ in pairs]
     plain = [written(mask) for mask, _ in pairs]
     right = [orthogonalize.right_angled(p, mask) for p, (mask, _) in zip(plain, pairs, strict=True)]
     changed = [i for i in range(len(pairs)) if right[i] is not plain[i]]
@@ -139,7 +140,7 @@ def draw_figure(path: Path, noise: float, window_px: tuple[int, int, int, int], 
     masks = [mask for mask, _ in noisy_masks("building", noise)]
     panels = []
     for draw in (
-        lambda mask: mask.simplify(polygonize.SIMPLIFY_WORK),
+        lambda mask: mask.simplify(attributes.SIMPLIFY_WORK),
         written,
         lambda mask: orthogonalize.right_angled(written(mask), mask),
     ):

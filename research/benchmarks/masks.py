@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from core.sam.segmenter import LOGIT_STRIDE
+from core.sam.geometry import LOGIT_STRIDE
 
 
 def canvas_masks(logits: np.ndarray, shape_canvas: tuple[int, int]) -> np.ndarray:

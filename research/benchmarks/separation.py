@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from core.sam.segmenter import CELL, Embedding
+from core.sam.answers import Embedding
+from core.sam.segmenter import CELL
 from research.benchmarks.clicks import View
 
 SURELY = 0.9  # share of a cell's pixels from which on the cell is one or the other

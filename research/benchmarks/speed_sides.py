@@ -142,7 +142,8 @@ def ours(
         runtime.prepare()
     from core.sam.fast.folding import settle
     from core.sam.networks.mobile_sam import build_mobile_sam
-    from core.sam.segmenter import Segmenter, build_vit
+    from core.sam.networks.vit import build_vit
+    from core.sam.segmenter import Segmenter
     from core.voting.vote import most_confident
 
     canvas, area = _canvas(layout)
@@ -169,7 +170,8 @@ def arithmetic(clock: Clock, *, layout: str, runs: int) -> dict:
     from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
     from core.sam.fast.matmul import linear
-    from core.sam.segmenter import Segmenter, build_vit
+    from core.sam.networks.vit import build_vit
+    from core.sam.segmenter import Segmenter
 
     canvas, _ = _canvas(layout)
     prompts = _prompts(canvas, runs)
@@ -319,8 +321,8 @@ def automatic(clock: Clock, *, tiles: int, resolution: float) -> dict:
     """Segment-anything's automatic masks by their defaults, with the embedded model, on whole tiles."""
     from segment_anything import SamAutomaticMaskGenerator
 
-    from core.canvas.stitch import SIDE
     from core.geo.raster import Raster
+    from core.sam.geometry import SIDE
     from core.sam.segmenter import Segmenter
 
     generator = SamAutomaticMaskGenerator(Segmenter.load("embedded", None, "cpu").sam)

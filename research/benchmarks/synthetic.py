@@ -10,8 +10,9 @@ import rasterio
 from affine import Affine
 from rasterio.windows import Window
 
-from core.canvas.stitch import SIDE, crop_side
+from core.canvas.stitch import crop_side
 from core.canvas.tiling import Grid
+from core.sam.geometry import SIDE
 
 RESOLUTION = 0.2  # metres
 OBJECT, PITCH = 112, 384  # pixels: a square, and from one square to the next

@@ -25,7 +25,7 @@ from core.errors import InputError
 from core.geo.raster import Raster
 from core.sam.segmenter import Segmenter
 from core.targets import Target
-from core.vectors import polygonize
+from core.vectors import attributes, polygonize, seams
 from core.voting.user_labels import known, pixels_of
 from core.voting.vote import Vote, combine
 from research.benchmarks.layouts import Column
@@ -48,7 +48,7 @@ class Search:
     segmenter : Segmenter
     seed : int
     seam_contact : float
-        See :func:`core.vectors.polygonize.merge`; above 0 for answers that tell touching objects apart.
+        See :func:`core.vectors.seams.merge`; above 0 for answers that tell touching objects apart.
     """
 
     query: Raster
@@ -91,8 +91,8 @@ class Search:
             vote = self._known(answer(canvas, self.segmenter, self.target, rng), tile)
             pieces += polygonize.trace(vote, tile.cell_tile, tile.x_work, tile.y_work)
         example_work = example.area_m2 / self.resolution**2
-        table = polygonize.to_table(
-            polygonize.merge(pieces, self.seam_contact),
+        table = attributes.to_table(
+            seams.merge(pieces, self.seam_contact),
             map_from_work,
             query.crs,
             largest_hole_work=self.target.largest_hole * example_work,

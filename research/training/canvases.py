@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from core.canvas.stitch import MAX_COLUMN, STEP, Canvas, Crop, crop_side, stitch
+from core.canvas.stitch import MAX_COLUMN, Canvas, Crop, crop_side, stitch
+from core.sam.geometry import CELL
 from research.training.plates import Plate
 from research.training.prompting import (
     SMALLEST_AREA,
@@ -111,8 +112,8 @@ def make_stitched(
         return None
     turns, mirrored = int(rng.integers(4)), bool(rng.random() < 0.5)
     there_h, there_w = plate.image.shape[:2][:: -1 if turns % 2 else 1]
-    tile_h = min(height, int(there_h * scale) // STEP * STEP)
-    tile_w = min(width - side, int(there_w * scale) // STEP * STEP)
+    tile_h = min(height, int(there_h * scale) // CELL * CELL)
+    tile_w = min(width - side, int(there_w * scale) // CELL * CELL)
     if tile_h < side or tile_w < 128:
         return None
     crop_view = orient(

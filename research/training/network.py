@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.sam.boxes import boxes_at
-from core.sam.networks.embedded import STRIDE, WIDTH, BoxHead, SemanticHead, build_embedded
+from core.sam.geometry import CELL
+from core.sam.networks.embedded import WIDTH, BoxHead, SemanticHead, build_embedded
 from core.sam.networks.quality import Scene
 
 FOCAL_WEIGHT = 10.0
@@ -93,7 +94,7 @@ class Trainee(nn.Module):
     @torch.no_grad()
     def boxes_at(self, features: Tensor, points: Tensor, origin_cells: tuple[int, int] = (0, 0)) -> Tensor:
         """Boxes (P, 4) that the box head sees at points (P, 2) of one image, all in canvas pixels."""
-        shift = torch.tensor([origin_cells[1], origin_cells[0]], dtype=torch.float32) * STRIDE
+        shift = torch.tensor([origin_cells[1], origin_cells[0]], dtype=torch.float32) * CELL
         seen = boxes_at(self.box_head(features)[0].numpy(), (points - shift).numpy() + 0.5)
         return torch.from_numpy(seen) - 0.5 + torch.cat([shift, shift])
 
@@ -115,7 +116,7 @@ class Trainee(nn.Module):
         encoder = self.sam.prompt_encoder
         cells = features.shape[-2:]
         row, column = origin_cells
-        origin = (float(column * STRIDE), float(row * STRIDE))
+        origin = (float(column * CELL), float(row * CELL))
         some = prompts.points if prompts.points is not None else prompts.boxes
         sparse = torch.empty(len(some), 0, WIDTH)
         points = None

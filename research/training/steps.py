@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from core.sam.boxes import PLACE, centres
+from core.sam.boxes import centres
+from core.sam.geometry import BOX_STRIDE
 from core.sam.networks.quality import looks
 from research.training.cache import HELD_OUT_SEED
 from research.training.canvases import canvas_task, make_stitched
@@ -179,7 +180,7 @@ def box_targets(view: View) -> tuple[np.ndarray, np.ndarray]:
     for number, part in enumerate(ndimage.find_objects(view.instances, len(view.kinds) - 1), start=1):
         if part is not None:
             boxes[number] = part[1].start, part[0].start, part[1].stop, part[0].stop
-    at_places = np.s_[PLACE // 2 :: PLACE, PLACE // 2 :: PLACE]
+    at_places = np.s_[BOX_STRIDE // 2 :: BOX_STRIDE, BOX_STRIDE // 2 :: BOX_STRIDE]
     ids = view.instances[at_places]
     x, y = centres(ids.shape)
     x0, y0, x1, y1 = np.moveaxis(boxes[ids], -1, 0)

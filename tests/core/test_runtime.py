@@ -13,7 +13,7 @@ import shapely
 import torch
 
 from core import runtime
-from core.sam.segmenter import Decoded, Embedding
+from core.sam.answers import Decoded, Embedding
 
 ROOT = Path(__file__).resolve().parents[2]
 ON_GLIBC = runtime._glibc() is not None

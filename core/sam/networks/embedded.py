@@ -17,12 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.sam.fast.convolutions import EvenSame, convolve
+from core.sam.geometry import CELL, SIDE
 from core.sam.networks.mask_decoder import build_heads
 from core.sam.networks.quality import PREFIX as QUALITY_HEAD
 from core.sam.networks.quality import QualityHead
 
-CANVAS = 1024  # pixels, the side of the square that SAM sees
-STRIDE = 16  # canvas pixels per embedding cell
 WIDTH = 128  # channels of the embedding, and of every prompt token
 PIXEL_MEAN, PIXEL_STD = 127.0, 128.0  # of EfficientNet-Lite, instead of SAM's
 SEMANTIC_HEAD, BOX_HEAD = (
@@ -85,7 +84,7 @@ class ConvEncoder(nn.Module):
         Channels of the embedding.
     """
 
-    def __init__(self, img_size: int = CANVAS, width: int = WIDTH):
+    def __init__(self, img_size: int = SIDE, width: int = WIDTH):
         super().__init__()
         self.img_size = img_size  # read by Sam.preprocess and SamPredictor
         self.backbone = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True)
@@ -230,7 +229,7 @@ class MappedPromptEncoder(PromptEncoder):
             where a sum of their products is above 1, the map is 1.
         """
         weight, n = self.prompt_map[0].weight, self.CELLS_PER_EMBEDDING_CELL
-        pitch = STRIDE / n
+        pitch = CELL / n
         rows = (torch.arange(cells[0] * n, device=weight.device) + 0.5) * pitch + origin_canvas[1]
         columns = (torch.arange(cells[1] * n, device=weight.device) + 0.5) * pitch + origin_canvas[0]
         batch = points[0].shape[0] if points is not None else boxes.shape[0]

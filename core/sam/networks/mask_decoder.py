@@ -6,7 +6,7 @@ from typing import Any
 
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 
-from core.canvas.stitch import SIDE, STEP
+from core.sam.geometry import CELL, SIDE
 
 
 def build_heads(
@@ -27,7 +27,7 @@ def build_heads(
     return {
         "prompt_encoder": prompt_encoder(
             embed_dim=width,
-            image_embedding_size=(SIDE // STEP, SIDE // STEP),
+            image_embedding_size=(SIDE // CELL, SIDE // CELL),
             input_image_size=(SIDE, SIDE),
             mask_in_chans=16,
         ),

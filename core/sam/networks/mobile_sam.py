@@ -15,7 +15,7 @@ from segment_anything.modeling.common import LayerNorm2d
 from timm.models.tiny_vit import Attention, TinyVit, TinyVitBlock
 from torch import Tensor, nn
 
-from core.canvas.stitch import SIDE
+from core.sam.geometry import SIDE
 from core.sam.networks.mask_decoder import build_heads
 
 NAME = "mobile_sam"  # in the catalogue

@@ -5,19 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.canvas import stitch as canvas_module
 from core.canvas.stitch import (
     FILL,
     MAX_COLUMN,
     RING_GAP,
     RING_WIDTH,
-    STEP,
     Crop,
     crop_side,
     orientations,
     shown_in_turn,
     stitch,
 )
+from core.sam import geometry
+from core.sam.geometry import CELL
 
 
 def random_crop(rng, side):
@@ -31,7 +31,7 @@ def random_crop(rng, side):
 
 @st.composite
 def sizes(draw):
-    side = STEP * draw(st.integers(1, 4))
+    side = CELL * draw(st.integers(1, 4))
     height = draw(st.integers(side, 9 * side + 7))
     return side, height, draw(st.integers(1, 40)), draw(st.integers(1, 3)), draw(st.integers(0, 2**31))
 
@@ -130,7 +130,7 @@ def test_the_ring_keeps_its_distance_and_avoids_missing_image():
 @given(st.floats(1, 192))
 def test_the_crop_holds_the_example_and_its_surroundings(longer_side):
     side = crop_side(longer_side)
-    assert side % STEP == 0 and side <= MAX_COLUMN
+    assert side % CELL == 0 and side <= MAX_COLUMN
     assert side - longer_side >= 2 * 16  # at least one cell of SAM on every side
     assert side >= longer_side + 2 * (RING_GAP + RING_WIDTH)
     assert crop_side(longer_side) <= crop_side(longer_side + 1)
@@ -148,13 +148,13 @@ def test_orientations_are_whole_pixel_moves(turns):
 
 
 def test_the_column_leaves_at_least_two_thirds_for_the_query():
-    assert canvas_module.SIDE == 1024
-    assert MAX_COLUMN <= 1024 / 3 and MAX_COLUMN % STEP == 0
+    assert geometry.SIDE == 1024
+    assert MAX_COLUMN <= 1024 / 3 and MAX_COLUMN % CELL == 0
     assert crop_side(192) <= MAX_COLUMN  # the largest example that a target asks for
 
 
 def test_other_examples_are_no_ring():
-    side = 4 * STEP
+    side = 4 * CELL
     mask, others = np.zeros((2, side, side), bool)
     mask[20:40, 10:30], others[20:40, 30:50] = True, True
     everywhere, nothing = np.ones((side, side), bool), np.zeros((side, side, 3), np.uint8)
@@ -168,8 +168,8 @@ def test_other_examples_are_no_ring():
 
 def test_the_showings_show_all_examples_in_turn():
     rng = np.random.default_rng(4)
-    crops = [random_crop(rng, 2 * STEP) for _ in range(5)]
-    height = 5 * STEP  # two whole copies, and a part of one
+    crops = [random_crop(rng, 2 * CELL) for _ in range(5)]
+    height = 5 * CELL  # two whole copies, and a part of one
     shown = [shown_in_turn(crops, height, showing)[:2] for showing in range(4)]
     assert {id(crop) for each in shown for crop in each} == {id(crop) for crop in crops}
     assert len({id(each[0]) for each in shown}) == 4

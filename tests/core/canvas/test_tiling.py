@@ -5,8 +5,9 @@ import dataclasses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.canvas.stitch import SIDE, STEP, crop_side
+from core.canvas.stitch import crop_side
 from core.canvas.tiling import LEAST_OVERLAP, MOST_OVERLAP, Grid
+from core.sam.geometry import CELL, SIDE
 
 
 @st.composite
@@ -96,7 +97,7 @@ def test_a_countrys_raster_is_not_listed_to_find_one_tile():
 def test_the_overlap_holds_an_object_of_the_examples_size():
     for example_px in (8, 48, 100, 192):
         grid = Grid(5000, 5000, crop_side(example_px), example_px)
-        assert grid.overlap >= example_px and grid.overlap % STEP == 0
+        assert grid.overlap >= example_px and grid.overlap % CELL == 0
         assert LEAST_OVERLAP <= grid.overlap <= MOST_OVERLAP
 
 

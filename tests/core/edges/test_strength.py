@@ -6,20 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.edges.strength import (
-    HALO,
-    MARGIN,
-    Crests,
-    crests,
-    distinct,
-    edge_strength,
-    grid_points,
-    normalised,
-    outlines,
-    thinned,
-)
+from core.edges.strength import MARGIN, distinct, edge_strength, grid_points, normalised, outlines
+from core.edges.thinning import HALO, Crests, crests, thinned
 from core.errors import CancelledError
-from core.sam.segmenter import Decoded, Embedding, Segmenter
+from core.sam.answers import Decoded, Embedding
+from core.sam.segmenter import Segmenter
 
 
 class Answering:

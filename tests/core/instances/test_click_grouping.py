@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from core.canvas.stitch import Crop, stitch
 from core.instances.click_grouping import group_clicks, place_clicks, separate
-from core.sam.segmenter import Decoded, Embedding
+from core.sam.answers import Decoded, Embedding
 
 
 @dataclasses.dataclass

@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 
 from core.instances import merging
-from core.instances.markers import spread
-from core.sam.boxes import PLACE
+from core.instances.watershed import spread
+from core.sam.geometry import BOX_STRIDE
 
 SIDE = 96  # of a roof
 ROOFS = ((8, 8, 104, 104), (104, 8, 200, 104))  # touching; x0, y0, x1, y1
@@ -24,8 +24,11 @@ def row():
 
 def boxes_seen(shape, boxes=ROOFS):
     """What the network answers where each box is that of the object there; beside them, the first."""
-    x, y = (np.arange(shape[1] // PLACE) + 0.5) * PLACE, (np.arange(shape[0] // PLACE) + 0.5)[:, None] * PLACE
-    reach = np.zeros((4, shape[0] // PLACE, shape[1] // PLACE), np.float32)
+    x, y = (
+        (np.arange(shape[1] // BOX_STRIDE) + 0.5) * BOX_STRIDE,
+        (np.arange(shape[0] // BOX_STRIDE) + 0.5)[:, None] * BOX_STRIDE,
+    )
+    reach = np.zeros((4, shape[0] // BOX_STRIDE, shape[1] // BOX_STRIDE), np.float32)
     for x0, y0, x1, y1 in (boxes[0], *boxes):
         sides = np.stack(np.broadcast_arrays(x - x0, y - y0, x1 - x, y1 - y))
         there = (sides > 0).all(axis=0) if reach.any() else np.ones(sides.shape[1:], bool)

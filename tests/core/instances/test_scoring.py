@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.instances import scoring
-from core.sam.boxes import PLACE
+from core.sam.geometry import BOX_STRIDE
 from core.vectors.polygonize import trace
 from core.voting.user_labels import known
 from core.voting.vote import Vote, score_of
@@ -22,10 +22,17 @@ def place(corner, height=SIDE, width=SIDE):
 
 def boxes_seen(boxes):
     """What the network answers where each box (x0, y0, x1, y1) is that of the object there."""
-    x, y = (np.arange(SHAPE[1] // PLACE) + 0.5) * PLACE, (np.arange(SHAPE[0] // PLACE) + 0.5)[:, None] * PLACE
-    reach = np.ones((4, SHAPE[0] // PLACE, SHAPE[1] // PLACE), np.float32)
+    x, y = (
+        (np.arange(SHAPE[1] // BOX_STRIDE) + 0.5) * BOX_STRIDE,
+        (np.arange(SHAPE[0] // BOX_STRIDE) + 0.5)[:, None] * BOX_STRIDE,
+    )
+    reach = np.ones((4, SHAPE[0] // BOX_STRIDE, SHAPE[1] // BOX_STRIDE), np.float32)
     for (row, column), (x0, y0, x1, y1) in zip(CORNERS, boxes, strict=True):
-        own = np.s_[:, row // PLACE : (row + SIDE) // PLACE, column // PLACE : (column + SIDE) // PLACE]
+        own = np.s_[
+            :,
+            row // BOX_STRIDE : (row + SIDE) // BOX_STRIDE,
+            column // BOX_STRIDE : (column + SIDE) // BOX_STRIDE,
+        ]
         reach[own] = np.stack(np.broadcast_arrays(x - x0, y - y0, x1 - x, y1 - y))[own]
     return reach
 

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from scipy import ndimage
 
 from core.instances import watershed
-from core.sam.boxes import PLACE
+from core.sam.geometry import BOX_STRIDE
 from core.sam.networks.embedded import SEMANTIC_HEAD, SemanticHead
 from core.sam.segmenter import Segmenter
 
@@ -107,7 +107,7 @@ def test_cores_that_see_the_same_box_are_one_object(row):
     found, border = row
     border[:, 69:71] = np.maximum(border[:, 69:71], 0.5)  # a ridge in the middle of the second roof
     assert watershed.part(found, border, example_px=EXAMPLE_PX).max() == 4
-    x, y = (np.arange(18) + 0.5) * PLACE, ((np.arange(8) + 0.5) * PLACE)[:, None]
+    x, y = (np.arange(18) + 0.5) * BOX_STRIDE, ((np.arange(8) + 0.5) * BOX_STRIDE)[:, None]
     left = np.select([x < 50, x < 90], [10, 50], 90)
     reach = np.stack(np.broadcast_arrays(x - left, y - 10, left + 40 - x, 50 - y)).astype(np.float32)
     objects = watershed.part(found, border, example_px=EXAMPLE_PX, reach=reach)

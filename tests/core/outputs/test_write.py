@@ -18,7 +18,7 @@ from core.geo.raster import Raster
 from core.outputs import write
 from core.outputs.check import DRIVERS, check_holds, check_writable
 from core.outputs.write import write_mask, write_table
-from core.vectors.polygonize import COLUMNS
+from core.vectors.attributes import COLUMNS
 
 UTM = "EPSG:25832"
 FORMATS = sorted(DRIVERS)

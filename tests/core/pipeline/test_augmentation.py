@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from core.pipeline.tile import MIRRORINGS
+from core.voting.augmentation import MIRRORINGS, average
 from core.voting.user_labels import known
-from core.voting.vote import Vote, average
+from core.voting.vote import Vote
 from core.weights.catalogue import CATALOGUE
 
 

@@ -21,8 +21,9 @@ from shapely.affinity import affine_transform, scale
 from core.errors import CancelledError
 from core.pipeline.detect import detect
 from core.protocol import DetectRequest
-from core.sam.segmenter import Decoded, Embedding, Segmenter
-from core.vectors.polygonize import COLUMNS
+from core.sam.answers import Decoded, Embedding
+from core.sam.segmenter import Segmenter
+from core.vectors.attributes import COLUMNS
 from core.weights.catalogue import EMBEDDED
 
 DARK, BRIGHT = 60, 220

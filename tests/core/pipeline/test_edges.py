@@ -10,11 +10,12 @@ import torch
 from affine import Affine
 
 from core.canvas.tiling import Grid
-from core.edges.strength import MARGIN, Crests
+from core.edges.strength import MARGIN
+from core.edges.thinning import Crests
 from core.errors import CancelledError, InputError
 from core.pipeline.edges import NODATA, _tiles, _weight, find_edges
 from core.protocol import EdgesRequest
-from core.sam.segmenter import Decoded, Embedding
+from core.sam.answers import Decoded, Embedding
 from core.vectors.lines import COLUMNS, trace
 
 NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_400_000)

@@ -18,7 +18,7 @@ from core.errors import InputError
 from core.geo.raster import Raster
 from core.pipeline.detect import MIN_SCORE, STRICTEST, detect
 from core.protocol import DetectRequest
-from core.sam.segmenter import Decoded, Embedding
+from core.sam.answers import Decoded, Embedding
 from core.voting.user_labels import known
 from core.voting.vote import Vote, score_of
 

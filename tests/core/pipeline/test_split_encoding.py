@@ -6,7 +6,7 @@ import torch
 
 from core.canvas.stitch import MAX_COLUMN, crop_side
 from core.pipeline.split_encoding import STEP, coarse, side_by_side
-from core.sam.segmenter import Embedding
+from core.sam.answers import Embedding
 
 
 def embedding(value, shape_canvas, answers=True):

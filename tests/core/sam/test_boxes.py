@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from core.sam.boxes import PLACE, boxes_at, boxes_of, turned
+from core.sam.boxes import boxes_at, boxes_of, turned
+from core.sam.geometry import BOX_STRIDE
 
 HEIGHT, WIDTH = 160, 320
 ROOFS = ((8, 16, 104, 120), (104, 16, 168, 120), (168, 16, 296, 96))  # touching; x0, y0, x1, y1
@@ -22,10 +23,10 @@ def truth():
 def reach(truth):
     """What a perfect network answers; at the ground something else everywhere."""
     rng = np.random.default_rng(0)
-    reach = rng.uniform(1, 300, (4, HEIGHT // PLACE, WIDTH // PLACE)).astype(np.float32)
+    reach = rng.uniform(1, 300, (4, HEIGHT // BOX_STRIDE, WIDTH // BOX_STRIDE)).astype(np.float32)
     for row in range(reach.shape[1]):
         for column in range(reach.shape[2]):
-            x, y = (column + 0.5) * PLACE, (row + 0.5) * PLACE
+            x, y = (column + 0.5) * BOX_STRIDE, (row + 0.5) * BOX_STRIDE
             if number := truth[int(y), int(x)]:
                 x0, y0, x1, y1 = ROOFS[number - 1]
                 reach[:, row, column] = x - x0, y - y0, x1 - x, y1 - y
@@ -45,7 +46,7 @@ def test_a_point_outside_takes_the_nearest_place(reach):
 def test_boxes_of_places_are_those_of_points_there(reach):
     boxes = boxes_of(reach)
     for row, column in ((0, 0), (5, 7), (12, 30)):
-        at = np.array([[(column + 0.5) * PLACE, (row + 0.5) * PLACE]])
+        at = np.array([[(column + 0.5) * BOX_STRIDE, (row + 0.5) * BOX_STRIDE]])
         assert np.allclose(boxes[:, row, column], boxes_at(reach, at)[0])
 
 

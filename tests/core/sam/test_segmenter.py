@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 
 from core.errors import CancelledError, InputError
-from core.sam import segmenter as sam_module
+from core.sam.networks import vit
 from core.sam.networks.embedded import SEMANTIC_HEAD, SemanticHead
-from core.sam.segmenter import BATCH, Segmenter, build_vit, choose_device, read_state_dict
+from core.sam.networks.vit import build_vit
+from core.sam.segmenter import BATCH, Segmenter, choose_device, read_state_dict
 
 CLOSE = {"atol": 1e-4, "rtol": 0}
 
@@ -90,7 +91,7 @@ def compare(network, image, runs, *, multimask=False):
 
 def test_a_vit_gives_the_published_predictors_figures(monkeypatch):
     # ViT-B's width, windows and global attention, but two blocks of its twelve: quick.
-    monkeypatch.setitem(sam_module.VIT, "vit_b", (768, 2, 12, (1,)))
+    monkeypatch.setitem(vit.VIT, "vit_b", (768, 2, 12, (1,)))
     network = build_random("vit_b")
     compare(network, photo(768, 1024), 2)  # not square: the rest of SAM's square is padding
     assert network.image_encoder.asked == 1  # both prepared the very same input

@@ -8,8 +8,9 @@ import pytest
 import torch
 from segment_anything import SamPredictor
 
-from core.sam import segmenter as sam_module
-from core.sam.segmenter import Segmenter, build_vit
+from core.sam.networks import vit
+from core.sam.networks.vit import build_vit
+from core.sam.segmenter import Segmenter
 
 HEIGHT, WIDTH = 768, 1024  # canvas pixels; the longer side is SAM's own, so the predictor does not resize
 RUNS = 2
@@ -48,10 +49,10 @@ def network(request, embedded_sam):
         yield randomised(embedded_sam)
         embedded_sam.image_encoder = encoder
         return
-    width, _, heads, _ = sam_module.VIT[request.param]
+    width, _, heads, _ = vit.VIT[request.param]
     # The network's own widths and heads, two blocks of its many: one windowed, one global.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sam_module.VIT, request.param, (width, 2, heads, (1,)))
+        patch.setitem(vit.VIT, request.param, (width, 2, heads, (1,)))
         yield randomised(build_vit(request.param))
 
 

@@ -20,7 +20,7 @@ from affine import Affine
 from core.__main__ import _parser, main
 from core.canvas.prompts import STRATEGIES
 from core.geo.raster import Raster
-from core.vectors.polygonize import COLUMNS
+from core.vectors.attributes import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[3]
 SQUARE = shapely.box(500_020, 5_399_958, 500_032, 5_399_970)  # the bright square of noisy_raster

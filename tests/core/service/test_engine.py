@@ -22,7 +22,7 @@ from core import __version__, protocol
 from core.canvas.prompts import STRATEGIES
 from core.service import engine as engine_module
 from core.targets import TARGETS
-from core.vectors.polygonize import COLUMNS
+from core.vectors.attributes import COLUMNS
 from core.weights.catalogue import CATALOGUE
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -12,9 +12,12 @@ from hypothesis.extra.numpy import arrays
 from pyproj import CRS
 from scipy import ndimage
 
+from core.vectors.attributes import COLUMNS, SIMPLIFY_WORK, filled, to_table
 from core.vectors.contour import half_level
-from core.vectors.polygonize import COLUMNS, SIMPLIFY_WORK, Piece, filled, merge, to_table, trace
-from core.voting.vote import CUT, Vote
+from core.vectors.polygonize import Piece, trace
+from core.vectors.seams import merge
+from core.voting.thresholding import CUT
+from core.voting.vote import Vote
 
 UTM = CRS("EPSG:25832")
 MEASURED = list(COLUMNS[2:10])

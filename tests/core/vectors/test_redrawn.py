@@ -17,7 +17,7 @@ from core.errors import CancelledError
 from core.geo import units
 from core.pipeline.detect import detect
 from core.protocol import DetectRequest
-from core.sam.segmenter import Decoded, Embedding
+from core.sam.answers import Decoded, Embedding
 
 DARK, BRIGHT = 60, 220
 L_SHAPE = rotate(shapely.box(-60, -40, 60, 40) - shapely.box(6, 0, 60, 40), 28, origin=(0, 0))

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from core.canvas.stitch import Crop, stitch
-from core.pipeline.tile import MIRRORINGS
-from core.sam.segmenter import Decoded, Embedding
-from core.voting.vote import CLASS_WEIGHT, CUT, WEAK, average, combine
+from core.sam.answers import Decoded, Embedding
+from core.voting.augmentation import MIRRORINGS, average
+from core.voting.class_prior import CLASS_WEIGHT
+from core.voting.thresholding import CUT, WEAK
+from core.voting.vote import combine
 
 SIDE, HEIGHT, WIDTH = 64, 192, 256
 SEEN, UNLIKE = np.s_[40:80, 40:100], np.s_[120:170, 150:220]  # rows and columns of two objects in the tile

@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from core.canvas.stitch import Crop, stitch
-from core.sam.segmenter import LOGIT_STRIDE, Decoded, Embedding
-from core.voting.vote import CUT, KEPT_SHARE, STABILITY_OFFSET, Vote, average, combine, recovery, stable
+from core.sam.answers import Decoded, Embedding
+from core.sam.geometry import LOGIT_STRIDE
+from core.voting.augmentation import average
+from core.voting.thresholding import CUT, STABILITY_OFFSET, stable
+from core.voting.vote import KEPT_SHARE, Vote, combine, recovery
 
 SIDE, WIDTH, HEIGHT = 64, 400, 320
 SURE = 12.0  # logit

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from core.sam.segmenter import LOGIT_STRIDE, Decoded
+from core.sam.answers import Decoded
+from core.sam.geometry import LOGIT_STRIDE
 from research.benchmarks.clicks import View, click, correction
 
 

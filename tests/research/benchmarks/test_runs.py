@@ -18,7 +18,9 @@ from scipy import ndimage
 from core.canvas.example import Example, read_example
 from core.canvas.prompts import STRATEGIES
 from core.geo.raster import Raster
-from core.sam.segmenter import LOGIT_STRIDE, Decoded, Embedding, Segmenter
+from core.sam.answers import Decoded, Embedding
+from core.sam.geometry import LOGIT_STRIDE
+from core.sam.segmenter import Segmenter
 from core.targets import target_named
 from research.benchmarks import accuracy, baselines, canvas, model
 from research.benchmarks.cases import draw_cases, read_place

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import save_file
 
-from core.canvas.stitch import STEP
+from core.sam.geometry import CELL
 from research.training import train as training
 from research.training.cache import HELD_OUT_SEED, fill_cache
 from research.training.canvases import canvas_task, make_stitched
@@ -85,8 +85,8 @@ def test_a_stitched_canvas_wants_the_class_and_every_showing_of_the_example(plat
     rng = np.random.default_rng(3)
     stitched = next(s for _ in range(50) if (s := make_stitched(rng, plate, kind, 384, 512)) is not None)
     column = stitched.canvas.column
-    assert column % STEP == 0
-    assert stitched.canvas.image.shape[0] % STEP == stitched.canvas.image.shape[1] % STEP == 0
+    assert column % CELL == 0
+    assert stitched.canvas.image.shape[0] % CELL == stitched.canvas.image.shape[1] % CELL == 0
     assert np.array_equal(stitched.wanted[:, column:], stitched.query_view.of_kind(kind))
     # the drawn example is a little off, but not elsewhere
     drawn = stitched.canvas.example

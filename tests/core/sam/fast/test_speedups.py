@@ -12,7 +12,8 @@ from core.sam.fast.preprocess import preprocess
 from core.sam.mask_selection import Keep
 from core.sam.networks.embedded import build_embedded
 from core.sam.networks.mobile_sam import build_mobile_sam
-from core.sam.segmenter import BATCH, Segmenter, build_vit
+from core.sam.networks.vit import build_vit
+from core.sam.segmenter import BATCH, Segmenter
 
 CLOSE = {"atol": 1e-4, "rtol": 0}
 RUNS = 2 * BATCH + 1
