@@ -14,26 +14,26 @@ class Target:
     Attributes
     ----------
     name, title : str
-    example_px : tuple of float
+    example_length : tuple of float
         Fewest and most canvas pixels that the example's longer side should span.
     area_ratio : tuple of float
         Smallest and largest area of a detection, as multiples of the example's.
-    smooth_px : int
+    smooth_radius : int
         Radius in canvas pixels of the opening that removes slivers and bridges.
     largest_hole : float
         Holes up to this share of the example's area are filled.
-    parted_from_px : float
+    parted_from_side : float
         Square root of an example's area, in canvas pixels, from which on objects are parted along
         the borders that the network knows, rather than by clicks.
     """
 
     name: str
     title: str
-    example_px: tuple[float, float]
+    example_length: tuple[float, float]
     area_ratio: tuple[float, float]
-    smooth_px: int
+    smooth_radius: int
     largest_hole: float
-    parted_from_px: float
+    parted_from_side: float
 
 
 TARGETS = {

@@ -11,10 +11,8 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from affine import Affine
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
-from rasterio.features import rasterize
 from shapely import Polygon
 from shapely.affinity import affine_transform
 
@@ -22,6 +20,7 @@ from core.canvas.stitch import MAX_COLUMN, Crop, crop_side
 from core.errors import InputError
 from core.geo.raster import Raster, Stretch
 from core.geo.vector import read_vector
+from core.geo.work_grid import WorkGrid
 from core.protocol import ROLES, role_of
 from core.targets import Target
 
@@ -68,6 +67,59 @@ class Example:
         """Median area of the polygons in square metres."""
         return float(np.median(self.areas_m2))
 
+    @classmethod
+    def from_table(
+        cls, table: gpd.GeoDataFrame, raster: Raster, source: str | Path = "The table of the example"
+    ) -> Example:
+        """Bring example polygons to the raster's pixels, and check that they can be used.
+
+        Parameters
+        ----------
+        table : GeoDataFrame
+            With a column ``role``, or without, as :func:`read_example` says.
+        raster : Raster
+            The one that they were drawn on.
+        source : str or Path
+            What the table is called in errors.
+        """
+        roles = _roles(table, source)
+        geometries = [None] * len(table) if "geometry" not in table else list(table.geometry)
+        polygons: dict[str, list[Polygon]] = {role: [] for role in ROLES}
+        for role, geometry in zip(roles, geometries, strict=True):
+            if geometry is not None:
+                polygons[role] += _polygons_of(geometry)
+        positive, negative = (polygons[role] for role in ROLES)
+        if negative and not positive:
+            raise InputError(
+                f"{source} says only what not to find. Draw one example polygon of what to find."
+            )
+        if not positive:
+            raise InputError(f"{source} holds no polygon with an area. Draw one example polygon first.")
+        crs = table.crs if "geometry" in table else None
+        example = cls(raster, *(_in_pixels(given, crs, raster) for given in (positive, negative)))
+        example._check()
+        return example
+
+    def _check(self) -> None:
+        raster = self.raster
+        if not _all_on(raster, self.polygons_px):
+            raise InputError(
+                f"The example lies outside the raster {raster.path}. "
+                "Draw it on the image, or check its coordinate reference system."
+            )
+        if not _all_on(raster, self.negatives_px):
+            raise InputError(
+                f"A negative polygon lies outside the raster {raster.path}. "
+                "Draw it on the image that the example lies on."
+            )
+        if any(_is_covered(wanted, other) for wanted in self.polygons_px for other in self.negatives_px):
+            raise InputError("A negative polygon covers a positive one. Give each place one role.")
+        if self.longer_side_m < MIN_PIXELS * min(raster.metres_per_pixel):
+            raise InputError(
+                f"The example is less than {MIN_PIXELS} pixels long. "
+                "Draw it around a whole object, or take a sharper image."
+            )
+
 
 def read_example(path: str | Path, raster: Raster) -> Example:
     """Read example polygons of a vector file and bring them to the raster's pixels.
@@ -81,38 +133,7 @@ def read_example(path: str | Path, raster: Raster) -> Example:
         Where the file holds no positive polygon, a role is none of the two, a polygon
         does not lie on the raster, or a negative one covers a positive one.
     """
-    table = read_vector(path, "of the example")
-    roles = _roles(table, path)
-    geometries = [None] * len(table) if "geometry" not in table else list(table.geometry)
-    polygons: dict[str, list[Polygon]] = {role: [] for role in ROLES}
-    for role, geometry in zip(roles, geometries, strict=True):
-        if geometry is not None:
-            polygons[role] += _polygons_of(geometry)
-    positive, negative = (polygons[role] for role in ROLES)
-    if negative and not positive:
-        raise InputError(f"{path} says only what not to find. Draw one example polygon of what to find.")
-    if not positive:
-        raise InputError(f"{path} holds no polygon with an area. Draw one example polygon first.")
-    positive_px, negative_px = (_in_pixels(given, table.crs, raster) for given in (positive, negative))
-    if not _all_on(raster, positive_px):
-        raise InputError(
-            f"The example lies outside the raster {raster.path}. "
-            "Draw it on the image, or check its coordinate reference system."
-        )
-    if not _all_on(raster, negative_px):
-        raise InputError(
-            f"A negative polygon lies outside the raster {raster.path}. "
-            "Draw it on the image that the example lies on."
-        )
-    if any(_is_covered(wanted, other) for wanted in positive_px for other in negative_px):
-        raise InputError("A negative polygon covers a positive one. Give each place one role.")
-    example = Example(raster, positive_px, negative_px)
-    if example.longer_side_m < MIN_PIXELS * min(raster.metres_per_pixel):
-        raise InputError(
-            f"The example is less than {MIN_PIXELS} pixels long. "
-            "Draw it around a whole object, or take a sharper image."
-        )
-    return example
+    return Example.from_table(read_vector(path, "of the example"), raster, path)
 
 
 def _roles(table: gpd.GeoDataFrame, path: str | Path) -> list[str]:
@@ -190,7 +211,7 @@ def working_resolution(example: Example, query: Raster, target: Target, asked: f
     own = min(query.metres_per_pixel)
     length = example.longer_side_m
     if asked is None:
-        fewest, most = target.example_px
+        fewest, most = target.example_length
         return min(max(own, length / most), max(length / fewest, own / MAX_ENLARGEMENT))
     if not asked > 0 or not math.isfinite(asked):
         raise InputError("The working resolution must be a number of metres above 0.")
@@ -217,9 +238,8 @@ def cut_crops(
 
     ``side_of`` gives the crops' side for the longest of the polygons' sides, both in canvas pixels.
     """
-    raster = example.raster
-    work_from_px = ~raster.px_from_work(resolution)
-    polygons_work = [affine_transform(p, work_from_px.to_shapely()) for p in example.polygons_px]
+    grid = WorkGrid(example.raster, resolution)
+    polygons_work = [grid.work_from_px(polygon) for polygon in example.polygons_px]
     tree = shapely.STRtree(polygons_work)
     longest = max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in (p.bounds for p in polygons_work))
     side = side_of(longest)
@@ -227,13 +247,12 @@ def cut_crops(
     for polygon in polygons_work:
         x0, y0, x1, y1 = polygon.bounds
         left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
-        image, valid = raster.read(left, top, side, side, resolution, stretch)
-        place = Affine.translation(left, top)
-        mask = rasterize([polygon], (side, side), transform=place).astype(bool) & valid
+        image, valid = grid.read(left, top, side, side, stretch)
+        mask = (grid.rasterize([polygon], left, top, (side, side)) > 0) & valid
         if not mask.any():
             raise InputError("The raster has no data under the example. Draw it on the image.")
         near = [polygons_work[i] for i in tree.query(shapely.box(left, top, left + side, top + side))]
         others = [each for each in near if each is not polygon]
-        wanted = rasterize(others, mask.shape, transform=place).astype(bool) if others else None
+        wanted = grid.rasterize(others, left, top, mask.shape) > 0 if others else None
         crops.append(Crop(image, mask, valid, wanted))
     return crops

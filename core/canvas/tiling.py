@@ -1,4 +1,4 @@
-"""The grid of tiles, anchored to the raster, never to the extent asked for.
+"""Tiles of a working grid, anchored to the raster, never to the extent asked for.
 
 A tile is always read and segmented whole, and answers for its own *cell*: the
 tile less half the overlap on the sides where it has neighbours. Cells cover the
@@ -32,6 +32,8 @@ class Tile:
         Working pixel of the upper left corner.
     cell_tile : tuple of slice
         Rows and columns of the tile that it answers for.
+    width, height : int
+        In working pixels.
     """
 
     row: int
@@ -39,6 +41,13 @@ class Tile:
     x_work: int
     y_work: int
     cell_tile: tuple[slice, slice]
+    width: int
+    height: int
+
+    @property
+    def box_work(self) -> tuple[int, int, int, int]:
+        """The tile as x, y, width and height in working pixels."""
+        return self.x_work, self.y_work, self.width, self.height
 
     @property
     def cell_work(self) -> tuple[int, int, int, int]:
@@ -53,16 +62,16 @@ class Tile:
 
 
 @dataclasses.dataclass(frozen=True)
-class Grid:
+class Tiling:
     """Tiles of one size over a raster.
 
     Parameters
     ----------
-    raster_width, raster_height : int
+    width_work, height_work : int
         The raster's size in working pixels.
     column : int
         Width of the example column, in canvas pixels.
-    example_px : float
+    object_length : float
         The example's longer side in canvas pixels; objects of its size fit
         into the overlap.
     evenly : bool
@@ -71,25 +80,25 @@ class Grid:
         overlap by more then, and by different amounts; else all by ``overlap``.
     """
 
-    raster_width: int
-    raster_height: int
+    width_work: int
+    height_work: int
     column: int
-    example_px: float
+    object_length: float
     evenly: bool = True
 
     @property
     def overlap(self) -> int:
-        wanted = math.ceil(self.example_px / CELL) * CELL
+        wanted = math.ceil(self.object_length / CELL) * CELL
         return min(max(wanted, LEAST_OVERLAP), MOST_OVERLAP)
 
     @property
     def tile_width(self) -> int:
-        return min(SIDE - self.column, math.ceil(self.raster_width / CELL) * CELL)
+        return min(SIDE - self.column, math.ceil(self.width_work / CELL) * CELL)
 
     @property
     def tile_height(self) -> int:
         """At least the example crop's side, which is the column's width."""
-        return max(self.column, min(SIDE, math.ceil(self.raster_height / CELL) * CELL))
+        return max(self.column, min(SIDE, math.ceil(self.height_work / CELL) * CELL))
 
     def _spans(self, length: int, tile: int) -> list[tuple[int, slice]]:
         """Start of each tile along one axis, and its cell within it."""
@@ -109,16 +118,16 @@ class Grid:
 
     @cached_property
     def _rows(self) -> list[tuple[int, slice]]:
-        return self._spans(self.raster_height, self.tile_height)
+        return self._spans(self.height_work, self.tile_height)
 
     @cached_property
     def _columns(self) -> list[tuple[int, slice]]:
-        return self._spans(self.raster_width, self.tile_width)
+        return self._spans(self.width_work, self.tile_width)
 
     def tile(self, row: int, column: int) -> Tile:
         """The tile at a place of the grid."""
         (y, rows), (x, columns) = self._rows[row], self._columns[column]
-        return Tile(row, column, x, y, (rows, columns))
+        return Tile(row, column, x, y, (rows, columns), self.tile_width, self.tile_height)
 
     def tiles(self) -> Iterator[Tile]:
         """All tiles, row by row."""

@@ -1,8 +1,6 @@
-"""Read windows of a raster at a working resolution, as the three bytes SAM takes.
+"""Open a raster and read windows of it as the three bytes SAM takes.
 
-Frames: ``_px`` the raster's own pixels; ``_work`` pixels of the working grid,
-which has the raster's origin and axes and square pixels of a given number of
-ground metres; ``_map`` the raster's CRS. Pixel ``i`` spans ``[i, i + 1)``.
+Frames: ``_px`` the raster's own pixels; ``_map`` its CRS. Pixel ``i`` spans ``[i, i + 1)``.
 """
 
 from __future__ import annotations
@@ -19,7 +17,6 @@ from pyproj import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
-from scipy import ndimage
 
 from core.errors import InputError
 from core.geo.paths import check_name
@@ -27,7 +24,6 @@ from core.geo.units import metres_per_pixel
 
 OVERVIEW = 1024  # pixels of the longer side that the stretch is measured on
 MOST = 1e30  # what no sensor measures, like the least float32, means no data, whether that is declared or not
-SPECK = 64  # working pixels: smaller patches of nodata are noise (white roofs), not missing image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,65 +131,36 @@ class Raster:
         """Ground metres along the two sides of the raster's middle pixel."""
         return metres_per_pixel(self.crs, self.map_from_px, self.width / 2, self.height / 2)
 
-    def px_from_work(self, resolution: float) -> Affine:
-        """From working pixels of ``resolution`` metres to raster pixels."""
-        along_x, along_y = self.metres_per_pixel
-        return Affine.scale(resolution / along_x, resolution / along_y)
-
-    def map_from_work(self, resolution: float) -> Affine:
-        """From working pixels of ``resolution`` metres to map coordinates."""
-        return self.map_from_px @ self.px_from_work(resolution)
-
-    def size_work(self, resolution: float, whole=math.ceil) -> tuple[int, int]:
-        """Width and height of the raster in working pixels, a part counting as one."""
-        x, y = self.px_from_work(resolution).__invert__() @ (self.width, self.height)
-        return whole(round(x, 6)), whole(round(y, 6))
-
-    def read(
-        self,
-        x_work: int,
-        y_work: int,
-        width: int,
-        height: int,
-        resolution: float,
-        stretch: Stretch | None = None,
+    def read_window(
+        self, window_px: Window, shape: tuple[int, int], stretch: Stretch | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Read a box of the working grid; what lies outside the raster is not valid.
+        """Read a window of the raster, resampled to a shape, as bytes.
 
         Parameters
         ----------
-        x_work, y_work, width, height : int
-            The box in working pixels.
-        resolution : float
-            Ground metres per working pixel.
+        window_px : Window
+            In the raster's own pixels, wholly on the raster.
+        shape : tuple of int
+            Height and width of the answer.
         stretch : Stretch, optional
-            Stretch of another raster to show this one with; default its own.
+            Stretch of another raster to show this one with. Default: its own.
 
         Returns
         -------
         image : ndarray of uint8, shape (height, width, 3)
         valid : ndarray of bool, shape (height, width)
+            False where the raster holds no data.
+
+        Raises
+        ------
+        InputError
+            Where the file can't be read there.
         """
-        image = np.zeros((height, width, 3), np.uint8)
-        valid = np.zeros((height, width), bool)
-        # A part of a working pixel at the far border is left out: rasterio would cut the window
-        # to the raster and squeeze all of it by that part.
-        across, down = self.size_work(resolution, math.floor)
-        x0, y0 = max(x_work, 0), max(y_work, 0)
-        x1, y1 = min(x_work + width, across), min(y_work + height, down)
-        if x0 >= x1 or y0 >= y1:
-            return image, valid
-        scale = self.px_from_work(resolution)
-        window = Window(x0 * scale.a, y0 * scale.e, (x1 - x0) * scale.a, (y1 - y0) * scale.e)
-        shape = (y1 - y0, x1 - x0)
-        inside = np.s_[y0 - y_work : y1 - y_work, x0 - x_work : x1 - x_work]
         try:
-            image[inside], known = self._read_bytes(window, shape, scale, stretch)
-            mask = self._mask(shape, window) & known
+            image, known = self._read_bytes(window_px, shape, stretch)
+            return image, self._mask(shape, window_px) & known
         except RasterioError as error:
             raise InputError(f"{self.path} can't be read where it was asked for: {error}.") from error
-        valid[inside] = _without_specks(mask)
-        return image, valid
 
     def _mask(self, shape: tuple[int, int], window: Window | None = None) -> np.ndarray:
         """Where the raster says that it holds data; by default on all of it."""
@@ -205,14 +172,15 @@ class Raster:
         return self._dataset.dataset_mask(window=window, out_shape=shape) > 0
 
     def _read_bytes(
-        self, window: Window, shape: tuple[int, int], scale: Affine, stretch: Stretch | None
+        self, window: Window, shape: tuple[int, int], stretch: Stretch | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Picture (h, w, 3), and where its values are numbers (h, w)."""
         if self._palette is not None:
             index = self._dataset.read(self.bands[0], window=window, out_shape=shape)
             return self._palette[index], np.ones(shape, bool)
-        coarser = max(scale.a, scale.e) > 1
-        unscaled = abs(scale.a - 1) < 1e-9 and abs(scale.e - 1) < 1e-9
+        reduced = window.width / shape[1], window.height / shape[0]  # raster pixels per pixel of the answer
+        coarser = max(reduced) > 1
+        unscaled = all(abs(one - 1) < 1e-9 for one in reduced)
         resampling = Resampling.nearest if unscaled else Resampling.average if coarser else Resampling.cubic
         values = self._dataset.read(
             self.bands, window=window, out_shape=(len(self.bands), *shape), resampling=resampling
@@ -247,14 +215,3 @@ class Raster:
 def _are_measured(values: np.ndarray) -> np.ndarray:
     """Whether floats are what a sensor may have measured: no number is not."""
     return np.abs(values) < MOST
-
-
-def _without_specks(valid: np.ndarray) -> np.ndarray:
-    """Count small patches of nodata as image: they are specks in bright roofs, mostly."""
-    if valid.all():
-        return valid
-    labels, _ = ndimage.label(~valid)
-    sizes = np.bincount(labels.ravel())
-    small = sizes <= SPECK
-    small[0] = False
-    return valid | small[labels]

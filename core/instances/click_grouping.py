@@ -1,8 +1,8 @@
-"""From a vote to single objects: the vote says what, clicks say which one.
+"""Click grouping: found pixels are parted into objects by clicks whose masks contain each other.
 
-The vote of the group prompts is one mask for a whole row of touching roofs. A
+The score map of the group prompts is one mask for a whole row of touching roofs. A
 click alone tells little about what is wanted, but much about which pixels
-belong together. So every larger patch of the vote is clicked at several places
+belong together. So every larger patch of found pixels is clicked at several places
 and the clicks are grouped: two belong to one object where the mask of each
 contains the other. GF-SAM (Zhang et al., NeurIPS 2024) builds its clusters
 on the same relation, "a mask covers a point"; there it is for choosing masks,
@@ -22,7 +22,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from core.canvas.stitch import Canvas
-from core.instances.watershed import grown
+from core.instances.watershed import grow_markers
 from core.sam.answers import Embedding
 from core.sam.geometry import LOGIT_STRIDE
 from core.sam.segmenter import Segmenter
@@ -37,24 +37,24 @@ SIZE_SPREAD = 1.2  # of the logarithm of area, mask against example: how much ot
 SMALLEST = 0.04  # of the example's area: smaller parts go to their neighbour
 
 
-def separate(
+def separate_by_clicks(
     segmenter: Segmenter,
     embedding: Embedding,
     canvas: Canvas,
     found: np.ndarray,
     *,
-    example_px: float,
+    example_area: float,
     budget: int,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> np.ndarray:
-    """Part a tile's found pixels into objects.
+    """Part a tile's found pixels into objects by grouped clicks.
 
     Parameters
     ----------
     segmenter, embedding, canvas
         The network, and the canvas that shows the tile as it is.
     found : ndarray of bool, shape (h, w)
-    example_px : float
+    example_area : float
         The example's area in canvas pixels.
     budget : int
         The most clicks.
@@ -67,9 +67,9 @@ def separate(
     patches, count = ndimage.label(found)
     if count == 0:
         return patches.astype(np.int32)
-    side = np.sqrt(example_px)
+    side = np.sqrt(example_area)
     clicks_tile, patch_of = place_clicks(patches, max(SPACING * side, LEAST_SPACING), budget)
-    probability = _answers(segmenter, embedding, canvas, clicks_tile, example_px, cancelled)
+    probability = _answers(segmenter, embedding, canvas, clicks_tile, example_area, cancelled)
     labels, next_label = np.zeros(found.shape, np.int32), 1
     for number, box in enumerate(ndimage.find_objects(patches), start=1):
         own = np.flatnonzero(patch_of == number)
@@ -78,7 +78,7 @@ def separate(
         if len(own) > 1:
             groups = group_clicks(_at(probability[own], clicks_tile[own]))
             beliefs = _group_means(probability[own], groups)
-            parts = _assign(_window(beliefs, box), patch, SMALLEST * example_px)
+            parts = _assign(_window(beliefs, box), patch, SMALLEST * example_area)
         labels[box][patch] = parts[patch] + next_label - 1
         next_label += int(parts.max())
     return labels
@@ -128,7 +128,7 @@ def _answers(
     embedding: Embedding,
     canvas: Canvas,
     clicks_tile: np.ndarray,
-    example_px: float,
+    example_area: float,
     cancelled: Callable[[], bool],
 ) -> np.ndarray:
     """Probability (N, rows, columns), at stride 4, of the mask that each click most likely means.
@@ -146,7 +146,7 @@ def _answers(
     )
     logits = decoded.logits[:, :, :height, column:width]
     area = (logits > 0).sum((2, 3)) * LOGIT_STRIDE**2
-    doubt = np.exp(-0.5 * (np.log(np.maximum(area, 1) / example_px) / SIZE_SPREAD) ** 2)
+    doubt = np.exp(-0.5 * (np.log(np.maximum(area, 1) / example_area) / SIZE_SPREAD) ** 2)
     chosen = (np.clip(decoded.iou_pred, 0, 1) * doubt).argmax(axis=1)
     return 1 / (1 + np.exp(-logits[np.arange(len(chosen)), chosen]))
 
@@ -202,4 +202,4 @@ def _assign(beliefs: np.ndarray, patch: np.ndarray, smallest: float) -> np.ndarr
             parts[pieces == areas.argmax()] = count
     if count == 0:
         return patch.astype(np.int32)
-    return grown(parts, patch)
+    return grow_markers(parts, patch)

@@ -1,11 +1,11 @@
-"""Which neighbours among parted pieces are one object after all.
+"""Region merging: neighbouring pieces of a watershed that are one object after all are merged.
 
 A border that the network sees inside a patch may be the edge of a roof or its ridge,
-and in a place that it has never seen it takes many a ridge for an edge. Three signs
+and in a place that it has never seen it takes many a ridge for an edge. Three features
 tell the two apart: how sure the weakest spot of the border between two pieces is,
 whether the network sees both pieces in one box, and how large the patch is beside the
 example: a row of houses is several times as large as one house. They are weighed by a
-logistic regression, which ``research.training.joining`` fits.
+logistic regression, which ``research.training.merging`` fits.
 
 All arrays are in the query tile's pixels (``_tile``).
 """
@@ -18,10 +18,11 @@ import numpy as np
 from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+from scipy.special import expit
 
 from core.sam.boxes import seen_from
 
-# Of the signs in their order: the patch's size, the border's weakest spot, the boxes' overlap.
+# Of the features in their order: the patch's size, the border's weakest spot, the boxes' overlap.
 WEIGHTS = np.array([-0.89, -5.14, 2.15])
 CONSTANT = 3.93
 SAME = 0.6  # probability from which on two neighbours are one object: a wrong join takes others along
@@ -30,51 +31,51 @@ STEP = 2  # of pixels, when borders are crossed: the network's answer has a stri
 
 
 @dataclasses.dataclass(frozen=True)
-class Parted:
+class Partition:
     """A tile's patches, parted into pieces along the borders that the network sees.
 
     Attributes
     ----------
-    pieces, cores, patches : ndarray of int, shape (h, w)
-        Numbers of objects so far, of their cores, which hang together, and of the connected
+    pieces, markers, patches : ndarray of int, shape (h, w)
+        Numbers of objects so far, of their markers, which hang together, and of the connected
         patches that they lie in; 0 elsewhere.
-    border : ndarray of float, shape (h, w)
+    boundary : ndarray of float, shape (h, w)
         Probability that a border between objects, or around one, runs there.
-    reach : ndarray, shape (4, h / 8, w / 8)
-        How far the object there reaches (:mod:`core.sam.boxes`).
-    example_px : float
+    reach : ndarray, shape (4, h / 8, w / 8), optional
+        Distances to the sides of the object's box (:mod:`core.sam.boxes`); without it nothing is merged.
+    example_area : float
         The example's area in pixels.
     """
 
     pieces: np.ndarray
-    cores: np.ndarray
+    markers: np.ndarray
     patches: np.ndarray
-    border: np.ndarray
-    reach: np.ndarray
-    example_px: float
+    boundary: np.ndarray
+    reach: np.ndarray | None
+    example_area: float
 
 
-def join(parted: Parted) -> np.ndarray:
-    """Join touching pieces that are one object.
+def merge_regions(partition: Partition) -> np.ndarray:
+    """Merge touching pieces that are one object.
 
     Returns
     -------
     ndarray of int32, shape (h, w)
         The objects, numbered from 1 on; every object is connected.
     """
-    pieces, pairs = parted.pieces, neighbours(parted.pieces)
-    if not len(pairs):
+    pieces, pairs = partition.pieces, neighbours(partition.pieces)
+    if partition.reach is None or not len(pairs):
         return pieces
-    joined = pairs[probability(signs(pairs, parted)) >= SAME]
+    joined = pairs[merge_probability(features(pairs, partition)) >= SAME]
     count = int(pieces.max()) + 1
     graph = coo_matrix((np.ones(len(joined)), joined.T), shape=(count, count))
     _, groups = connected_components(graph, directed=False)  # 0, which has no neighbours, is group 0
     return groups.astype(np.int32)[pieces]
 
 
-def probability(figures: np.ndarray) -> np.ndarray:
-    """Probability (P,) that pairs with these signs (P, 3) are one object."""
-    return 1 / (1 + np.exp(-(figures @ WEIGHTS + CONSTANT)))
+def merge_probability(values: np.ndarray) -> np.ndarray:
+    """Probability (P,) that pairs with these features (P, 3) are one object."""
+    return expit(values @ WEIGHTS + CONSTANT)
 
 
 def neighbours(pieces: np.ndarray) -> np.ndarray:
@@ -88,21 +89,21 @@ def _touch(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return (one != other) & (one > 0) & (other > 0)
 
 
-def signs(pairs: np.ndarray, parted: Parted) -> np.ndarray:
-    """What tells whether neighbours, pairs (P, 2) of pieces, are one object.
+def features(pairs: np.ndarray, partition: Partition) -> np.ndarray:
+    """Measure what tells whether neighbours, pairs (P, 2) of pieces, are one object.
 
     Returns
     -------
     ndarray, shape (P, 3)
         Logarithm of the patch's area in examples; the weakest spot of the border between the
-        pair's cores, a probability; how much of the smaller of the pair's boxes lies in the other.
+        pair's markers, a probability; how much of the smaller of the pair's boxes lies in the other.
     """
-    areas, patch_of = np.bincount(parted.patches.ravel()), _first_of(parted.pieces, parted.patches)
-    boxes = seen_from(parted.pieces, parted.cores, parted.reach)
+    areas, patch_of = np.bincount(partition.patches.ravel()), _first_of(partition.pieces, partition.patches)
+    boxes = seen_from(partition.pieces, partition.markers, partition.reach)
     return np.stack(
         [
-            np.log(areas[patch_of[pairs[:, 0]]] / parted.example_px),
-            weakest_spots(pairs, parted),
+            np.log(areas[patch_of[pairs[:, 0]]] / partition.example_area),
+            weakest_spots(pairs, partition),
             _overlap(boxes[pairs[:, 0]], boxes[pairs[:, 1]]),
         ],
         axis=1,
@@ -116,17 +117,19 @@ def _first_of(pieces: np.ndarray, values: np.ndarray) -> np.ndarray:
     return found
 
 
-def weakest_spots(pairs: np.ndarray, parted: Parted) -> np.ndarray:
-    """How sure the border is where it is crossed most easily from core to core.
+def weakest_spots(pairs: np.ndarray, partition: Partition) -> np.ndarray:
+    """How sure the border is where it is crossed most easily from marker to marker.
 
     Returns
     -------
     ndarray, shape (P,)
         The lowest of ``LEVELS`` below which the pixels hang together; 1 where none is.
     """
-    spot = np.full(int(parted.pieces.max()) + 1, -1)
-    pieces, cores, border = (array[::STEP, ::STEP] for array in (parted.pieces, parted.cores, parted.border))
-    inside = np.flatnonzero((cores > 0) & (pieces > 0))
+    spot = np.full(int(partition.pieces.max()) + 1, -1)
+    pieces, markers, border = (
+        array[::STEP, ::STEP] for array in (partition.pieces, partition.markers, partition.boundary)
+    )
+    inside = np.flatnonzero((markers > 0) & (pieces > 0))
     spot[pieces.ravel()[inside]] = inside
     ends = spot[pairs]
     seen = (ends >= 0).all(axis=1)

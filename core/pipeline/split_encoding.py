@@ -1,4 +1,4 @@
-"""Example and query encoded each alone, and put side by side for the decoder.
+"""Split encoding: example and query are encoded each alone, and put side by side for the decoder.
 
 On a stitched canvas every cell of the query has seen the example, so another
 example means encoding the query anew. Encoded apart, the query's embeddings are
@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from core.canvas.stitch import MAX_COLUMN
+from core.canvas.stitch import MAX_COLUMN, crop_side
 from core.sam.answers import ANSWERS, Embedding
 from core.sam.geometry import SIDE
 
@@ -24,10 +24,15 @@ STEP = 64  # canvas pixels: steps of the column's width and of the overlap
 Answer = TypeVar("Answer", np.ndarray, torch.Tensor)
 
 
-def coarse(length_px: float) -> int:
-    """A length in canvas pixels, rounded up to a whole step, or to the widest column where that is enough."""
-    stepped = math.ceil(length_px / STEP) * STEP
-    return MAX_COLUMN if length_px <= MAX_COLUMN < stepped else stepped
+def in_steps(length: float) -> int:
+    """Round a length in canvas pixels up to a whole step, or to the widest column where that is enough."""
+    stepped = math.ceil(length / STEP) * STEP
+    return MAX_COLUMN if length <= MAX_COLUMN < stepped else stepped
+
+
+def crop_side_in_steps(longer_side: float) -> int:
+    """Side of the square crop for an example of this longer side, both in canvas pixels, in whole steps."""
+    return in_steps(crop_side(longer_side))
 
 
 def side_by_side(example: Embedding, query: Embedding, column: int) -> Embedding:

@@ -1,212 +1,214 @@
-"""One tile from pixels to a vote: shown in mirrorings, decoded, averaged, parted into objects.
+"""One tile from pixels to objects: augmented views, a vote, a threshold, objects and their scores.
 
-What was computed before for the same pixels is taken from the cache: the vote,
-so that another least score decodes nothing; and the embeddings, so that
-another strategy or number of runs encodes nothing.
+What was computed before for the same pixels is taken from the cache: the segmentation,
+so that another minimum score decodes nothing; and the embeddings, so that another
+strategy or number of runs encodes nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 
 from core import runtime
+from core.callbacks import Cancelled, never_cancelled
 from core.canvas.prompts import Strategy
 from core.canvas.stitch import Canvas, Crop, shown_in_turn, stitch
-from core.instances import click_grouping, scoring, watershed
+from core.canvas.tiling import Tile
+from core.instances import scoring
+from core.instances.click_grouping import separate_by_clicks
+from core.instances.merging import Partition, merge_regions
+from core.instances.watershed import watershed
 from core.pipeline.cache import Cache, digest
-from core.pipeline.split_encoding import side_by_side
-from core.sam.answers import ANSWERS, Embedding
+from core.pipeline.encoding import CanvasEncoder, SplitEncoder
+from core.sam.answers import Embedding
 from core.sam.segmenter import Segmenter
-from core.targets import target_named
+from core.targets import Target
 from core.voting.augmentation import MIRRORINGS, average
-from core.voting.vote import Vote, combine, most_confident
+from core.voting.score_map import ScoreMap, Segmentation
+from core.voting.thresholding import threshold
+from core.voting.vote import combine, most_confident
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
-    """What is the same for all tiles of a run.
+class TileResult:
+    """What one tile gave.
 
     Attributes
+    ----------
+    tile : Tile
+    segmentation : Segmentation
+        The tile's objects, the user's own polygons among them.
+    score_map : ScoreMap, optional
+        What the objects were made from; None where they came from the cache.
+    partition : Partition, optional
+        The pieces before regions were merged, where the tile was parted along boundaries.
+    """
+
+    tile: Tile
+    segmentation: Segmentation
+    score_map: ScoreMap | None = None
+    partition: Partition | None = None
+
+
+class TileSegmenter:
+    """Segments tiles after one example.
+
+    Parameters
     ----------
     segmenter : Segmenter
     crops : list of Crop
         The example, at the working resolution.
-    examples_px : tuple of float
-        The example polygons' areas in canvas pixels.
+    example_areas : sequence of float
+        Areas of the example polygons in canvas pixels.
     strategy : Strategy
+    target : Target
+        What the user says that the example is.
     runs : int
         Prompt sets per tile, clicks among them.
     seed : int
-    target : str
-        What the user says that the example is.
-    showings : int
-        In how many mirrorings a tile is shown.
-    smooth_px : int
-        See :func:`core.voting.vote.combine`.
+    views : int
+        In how many mirrorings a tile is shown, 1 to 4.
+    split_encoding : bool
+        Encode example and query each alone (:mod:`core.pipeline.split_encoding`).
     cache : Cache, optional
-        Default: nothing is kept.
+        Default: nothing is remembered.
     cancelled : callable
         Asked between two batches.
-    apart : bool
-        Encode example and query each alone (``core.pipeline.split_encoding``).
-    column_embedding : dict
-        With ``apart``, what the example's column was encoded to, by its bytes: those of one tile's
-        showings, which serve all tiles.
     """
 
-    segmenter: Segmenter
-    crops: list[Crop]
-    examples_px: tuple[float, ...]
-    strategy: Strategy
-    runs: int
-    seed: int
-    target: str
-    showings: int
-    smooth_px: int
-    cache: Cache | None = None
-    cancelled: Callable[[], bool] = lambda: False
-    apart: bool = False
-    column_embedding: dict[bytes, Embedding] = dataclasses.field(default_factory=dict)
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        crops: list[Crop],
+        example_areas: tuple[float, ...],
+        strategy: Strategy,
+        target: Target,
+        *,
+        runs: int,
+        seed: int,
+        views: int,
+        split_encoding: bool = False,
+        cache: Cache | None = None,
+        cancelled: Cancelled = never_cancelled,
+    ):
+        self._segmenter, self._crops, self._example_areas = segmenter, crops, example_areas
+        self._strategy, self._target, self._seed = strategy, target, seed
+        self._cancelled = cancelled
+        # a network that came from no file has no name to remember results by
+        self._cache = cache if segmenter.identity is not None else None
+        self._by_boundaries = segmenter.knows_borders and self._is_wide()
+        self._voting_runs, self._clicks = strategy.split(runs, self._by_boundaries)
+        self._mirrorings = MIRRORINGS[: min(views, self._voting_runs)]
+        self._encoder = (
+            SplitEncoder(segmenter, cache, views) if split_encoding else CanvasEncoder(segmenter, cache)
+        )
+        parts = [part for crop in crops for part in (crop.image, crop.mask, crop.valid, crop.ring)]
+        settings = (example_areas, strategy.name, runs, seed, target.name, views, target.smooth_radius)
+        self._key = (segmenter.identity, *settings, split_encoding, *parts)
 
-    @property
-    def example_px(self) -> float:
-        """The usual area of an example in canvas pixels."""
-        return float(np.median(self.examples_px))
+    def segment(self, image: np.ndarray, valid: np.ndarray, tile: Tile) -> TileResult:
+        """Segment one tile.
 
+        Parameters
+        ----------
+        image : ndarray of uint8, shape (h, w, 3)
+        valid : ndarray of bool, shape (h, w)
+            False where the raster holds no data.
+        tile : Tile
+            Its row and column seed its random prompts.
 
-def vote_on(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tuple[int, int]) -> Vote:
-    """Segment one tile.
+        Raises
+        ------
+        CancelledError
+        """
+        if self._cache is None:
+            return self._compute(image, valid, tile)
+        key = digest("segmentation", *self._key, tile.row, tile.column, image, valid)
+        if (stored := self._cache.get(key)) is not None:
+            return TileResult(tile, _as_segmentation(stored))
+        result = self._compute(image, valid, tile)
+        self._cache.put(key, _as_arrays(result.segmentation))
+        return result
 
-    Parameters
-    ----------
-    setting : Setting
-    image : ndarray of uint8, shape (h, w, 3)
-    valid : ndarray of bool, shape (h, w)
-        False where the raster holds no data.
-    place : tuple of int
-        The tile's row and column in the grid, which seed its random prompts.
+    def _compute(self, image: np.ndarray, valid: np.ndarray, tile: Tile) -> TileResult:
+        rng = np.random.default_rng([self._seed, tile.row, tile.column])
+        score_maps, upright = [], None
+        for view in range(len(self._mirrorings)):
+            canvas, embedding = self._encode_view(image, valid, view)
+            score_maps.append(self._vote(canvas, embedding, view, rng))
+            upright = upright or (canvas, embedding)  # the first view is not mirrored
+            runtime.give_memory_back()  # else gaps between large arrays add up canvas by canvas
+        score_map = average(score_maps, self._mirrorings)
+        found = threshold(score_map.score, valid, self._target.smooth_radius)
+        objects = partition = probability = None
+        if self._strategy.separates:
+            objects, partition = self._separate(found, score_map, *upright)
+            if objects is not None and scoring.can_score(score_map, self._target.name):
+                probability = scoring.match_probability(
+                    objects, score_map, self._target.name, min(self._example_areas)
+                )
+        segmentation = Segmentation(
+            score_map.score, found, score_map.similarity, score_map.iou_pred, objects, probability
+        )
+        return TileResult(tile, segmentation, score_map, partition)
 
-    Raises
-    ------
-    CancelledError
-    """
-    if not _remembers(setting):
-        return _computed(setting, image, valid, place)
-    crops = [part for crop in setting.crops for part in (crop.image, crop.mask, crop.valid, crop.ring)]
-    key = digest(
-        "vote",
-        setting.segmenter.identity,
-        *(setting.examples_px, setting.strategy.name, setting.runs, setting.seed),
-        *(setting.target, setting.showings, setting.smooth_px, setting.apart, *place),
-        *(*crops, image, valid),
-    )
-    if (stored := setting.cache.get(key)) is not None:
-        return _as_vote(stored)
-    vote = _computed(setting, image, valid, place)
-    setting.cache.put(key, _as_arrays(vote))
-    return vote
-
-
-def _remembers(setting: Setting) -> bool:
-    """Whether results can be kept: a network that came from no file has no name to keep them by."""
-    return setting.cache is not None and setting.segmenter.identity is not None
-
-
-def _computed(setting: Setting, image: np.ndarray, valid: np.ndarray, place: tuple[int, int]) -> Vote:
-    rng = np.random.default_rng([setting.seed, *place])
-    by_borders = setting.segmenter.knows_borders and _is_wide(setting)
-    voting, clicks = setting.strategy.split(setting.runs, by_borders)
-    mirrorings = MIRRORINGS[: min(setting.showings, voting)]
-    votes, shown = [], None
-    for number, mirroring in enumerate(mirrorings):
-        crops = shown_in_turn(setting.crops, image.shape[0], number)
+    def _encode_view(self, image: np.ndarray, valid: np.ndarray, view: int) -> tuple[Canvas, Embedding]:
+        mirroring = self._mirrorings[view]
+        crops = shown_in_turn(self._crops, image.shape[0], view)
         canvas = stitch(crops, image[mirroring], valid[mirroring])
-        runs = len(range(number, voting, len(mirrorings)))  # shared as evenly as can be
-        prompts = setting.strategy.place(canvas, runs, rng)
-        embedding = _encode(setting, canvas)
-        decoded = setting.segmenter.decode(
+        return canvas, self._encoder.encode(canvas)
+
+    def _vote(self, canvas: Canvas, embedding: Embedding, view: int, rng: np.random.Generator) -> ScoreMap:
+        """Decode a view's share of the runs, and let them vote."""
+        runs = len(range(view, self._voting_runs, len(self._mirrorings)))  # shared as evenly as can be
+        prompts = self._strategy.place(canvas, runs, rng)
+        decoded = self._segmenter.decode(
             embedding,
             prompts.points_canvas,
             prompts.labels,
             keep=most_confident(canvas, runs),
-            cancelled=setting.cancelled,
+            cancelled=self._cancelled,
         )
-        # smoothed once, when all showings are averaged
         # the lecture's designs are left as they are, without the network's classes
-        target = setting.target if setting.strategy.separates else None
-        votes.append(combine(decoded, embedding, canvas, smooth_px=0, target=target))
-        shown = shown or (canvas, embedding)  # the first is not mirrored
-        runtime.give_memory_back()  # else gaps between large arrays add up canvas by canvas
-    vote = average(votes, mirrorings, valid, setting.smooth_px)
-    if setting.strategy.separates:
-        vote = dataclasses.replace(vote, objects=_objects(setting, vote, *shown, clicks, by_borders))
-        if scoring.is_told(vote, setting.target):
-            told = scoring.likeness(vote, setting.target, min(setting.examples_px))
-            vote = dataclasses.replace(vote, likeness=told)
-    return dataclasses.replace(vote, border=None, reach=None, kind=None)  # they have done their work
+        target = self._target.name if self._strategy.separates else None
+        return combine(decoded, embedding, canvas, target)
+
+    def _separate(
+        self, found: np.ndarray, score_map: ScoreMap, canvas: Canvas, embedding: Embedding
+    ) -> tuple[np.ndarray | None, Partition | None]:
+        """Part found pixels into objects: along the boundaries that the network knows, or by clicks."""
+        area = float(np.median(self._example_areas))
+        if self._by_boundaries:
+            partition = watershed(found, score_map.boundary, example_area=area, reach=score_map.reach)
+            return merge_regions(partition), partition
+        if not self._clicks:
+            return None, None
+        objects = separate_by_clicks(
+            self._segmenter,
+            embedding,
+            canvas,
+            found,
+            example_area=area,
+            budget=self._clicks,
+            cancelled=self._cancelled,
+        )
+        return objects, None
+
+    def _is_wide(self) -> bool:
+        """Say whether objects are wide enough to be parted along boundaries, which have a width of their own.
+
+        The largest example tells, by which the working resolution is chosen too: small ones
+        beside it don't make roofs narrower.
+        """
+        return max(self._example_areas) >= self._target.parted_from_side**2
 
 
-def _is_wide(setting: Setting) -> bool:
-    """Whether objects are wide enough to be parted along borders, which have a width of their own.
-
-    The largest example tells, by which the working resolution is chosen too: small ones
-    beside it don't make roofs narrower.
-    """
-    return max(setting.examples_px) >= target_named(setting.target).parted_from_px ** 2
-
-
-def _encode(setting: Setting, canvas: Canvas) -> Embedding:
-    if not setting.apart:
-        return _embedding(setting, canvas.image)
-    column, query = (np.ascontiguousarray(part) for part in np.split(canvas.image, [canvas.column], axis=1))
-    known, key = setting.column_embedding, column.tobytes()
-    if key not in known:
-        while len(known) >= setting.showings:
-            known.pop(next(iter(known)))  # the oldest
-        known[key] = _embedding(setting, column)
-    return side_by_side(known[key], _embedding(setting, query), canvas.column)
-
-
-def _embedding(setting: Setting, image_canvas: np.ndarray) -> Embedding:
-    segmenter = setting.segmenter
-    if not _remembers(setting):
-        return segmenter.encode(image_canvas)
-    key = digest("embedding", segmenter.identity, image_canvas)
-    if (stored := setting.cache.get(key)) is not None:
-        return segmenter.embedding_of(shape_canvas=image_canvas.shape[:2], **stored)
-    embedding = segmenter.encode(image_canvas)
-    arrays = {"features": embedding.features.cpu().numpy()}
-    arrays |= {name: there for name in ANSWERS if (there := getattr(embedding, name)) is not None}
-    setting.cache.put(key, arrays)
-    return embedding
-
-
-def _objects(
-    setting: Setting, vote: Vote, canvas: Canvas, embedding: Embedding, clicks: int, by_borders: bool
-) -> np.ndarray | None:
-    """Part what was found into objects: along the borders that the network knows, or by clicks."""
-    if by_borders:
-        return watershed.part(vote.found, vote.border, example_px=setting.example_px, reach=vote.reach)
-    if not clicks:
-        return None
-    return click_grouping.separate(
-        setting.segmenter,
-        embedding,
-        canvas,
-        vote.found,
-        example_px=setting.example_px,
-        budget=clicks,
-        cancelled=setting.cancelled,
-    )
-
-
-def _as_arrays(vote: Vote) -> dict[str, np.ndarray]:
-    fields = {field.name: getattr(vote, field.name) for field in dataclasses.fields(vote)}
+def _as_arrays(segmentation: Segmentation) -> dict[str, np.ndarray]:
+    fields = {field.name: getattr(segmentation, field.name) for field in dataclasses.fields(segmentation)}
     return {name: np.asarray(value) for name, value in fields.items() if value is not None}
 
 
-def _as_vote(arrays: dict[str, np.ndarray]) -> Vote:
-    return Vote(**{name: array if array.ndim else array.item() for name, array in arrays.items()})
+def _as_segmentation(arrays: dict[str, np.ndarray]) -> Segmentation:
+    return Segmentation(**{name: array if array.ndim else array.item() for name, array in arrays.items()})

@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import geopandas as gpd
 import numpy as np
-from affine import Affine
-from pyproj import CRS
 from shapely import Polygon
 from shapely.affinity import affine_transform
 
 from core.geo import units
+from core.geo.work_grid import WorkGrid
 from core.vectors import contour
 from core.vectors.polygonize import Piece
 
@@ -42,11 +41,10 @@ def filled(polygon: Polygon, largest_hole: float) -> Polygon:
     return Polygon(polygon.exterior, holes)
 
 
-def redrawn(
-    outline_work: Polygon, mask_work: Polygon, map_from_work: Affine, crs: CRS | None, redraw: Redraw
-) -> Polygon:
+def redrawn(outline_work: Polygon, mask_work: Polygon, work_grid: WorkGrid, redraw: Redraw) -> Polygon:
     """Redraw an outline in a plane of true angles; in working pixels again."""
-    plane_from_work = units.plane_from_px(crs, map_from_work, *mask_work.centroid.coords[0])
+    middle_work = mask_work.centroid.coords[0]
+    plane_from_work = units.plane_from_px(work_grid.raster.crs, work_grid.map_from_work, *middle_work)
     there, back = plane_from_work.to_shapely(), (~plane_from_work).to_shapely()
     drawn = redraw(affine_transform(outline_work, there), affine_transform(mask_work, there))
     return affine_transform(drawn, back)
@@ -54,10 +52,9 @@ def redrawn(
 
 def to_table(
     pieces: list[Piece],
-    map_from_work: Affine,
-    crs: CRS | None,
+    work_grid: WorkGrid,
     *,
-    largest_hole_work: float,
+    largest_hole: float,
     redraw: Redraw | None = None,
 ) -> gpd.GeoDataFrame:
     """Make detections with their measured attributes, best score first.
@@ -66,8 +63,9 @@ def to_table(
     ----------
     pieces : list of Piece
         Whole objects, as :func:`merge` gives them.
-    largest_hole_work : float
-        Holes up to this many working pixels are filled.
+    work_grid : WorkGrid
+    largest_hole : float
+        Holes up to this area in working pixels are filled.
     redraw : callable, optional
         Gives the outline that is written and measured, from the one that would be
         and the mask's polygon, both in a plane of true angles whose unit is a pixel.
@@ -77,17 +75,18 @@ def to_table(
     GeoDataFrame
         The columns of ``COLUMNS`` but ``target``, ``strategy``, ``model`` and ``created``.
     """
+    crs = work_grid.raster.crs
     rows, geometries = [], []
     for piece in pieces:
-        outline = filled(piece.polygon_work, largest_hole_work)
+        outline = filled(piece.polygon_work, largest_hole)
         simpler = contour.half_level(outline).simplify(SIMPLIFY_WORK, preserve_topology=True)
         if not simpler.is_valid or simpler.is_empty:
             simpler = outline
         if redraw is not None:
-            simpler = redrawn(simpler, outline, map_from_work, crs, redraw)
-        polygon_map = affine_transform(simpler, map_from_work.to_shapely())
+            simpler = redrawn(simpler, outline, work_grid, redraw)
+        polygon_map = work_grid.to_map(simpler)
         if not polygon_map.is_valid or polygon_map.is_empty:
-            polygon_map = affine_transform(outline, map_from_work.to_shapely())
+            polygon_map = work_grid.to_map(outline)
         length_m, width_m, angle_deg = units.rectangle(polygon_map, crs)
         geometries.append(polygon_map)
         rows.append(

@@ -10,12 +10,10 @@ import datetime
 import geopandas as gpd
 import numpy as np
 import shapely
-from affine import Affine
-from pyproj import CRS
-from shapely.affinity import affine_transform
 
 from core.edges.thinning import Crests
 from core.geo import units
+from core.geo.work_grid import WorkGrid
 
 COLUMNS = ("id", "strength", "length_m", "model", "created")
 SIMPLIFY_WORK = 0.5  # working pixels: lines move by no more
@@ -82,12 +80,12 @@ def _links(keys: np.ndarray, pitch: int) -> np.ndarray:
 def to_table(
     lines_work: list[shapely.LineString],
     strength: list[float],
-    map_from_work: Affine,
-    crs: CRS | None,
+    work_grid: WorkGrid,
     model: str,
 ) -> gpd.GeoDataFrame:
     """Lines with the columns of ``COLUMNS``, the strongest first; lengths are true metres."""
-    lines_map = [affine_transform(line, map_from_work.to_shapely()) for line in lines_work]
+    lines_map = [work_grid.to_map(line) for line in lines_work]
+    crs = work_grid.raster.crs
     table = gpd.GeoDataFrame(
         {
             "strength": np.array(strength, float),

@@ -1,8 +1,7 @@
-"""From a tile's vote to detections: trace, merge across seams, measure, simplify.
+"""Polygonize: trace the outlines of a tile's objects along pixel edges.
 
-Frames: ``_work`` pixels of the query's working grid, shared by all tiles;
-``_map`` the raster's CRS. Outlines are traced along pixel edges, so that pieces
-on both sides of a seam share exact integer coordinates and join without gaps.
+Frames: ``_work`` pixels of the working grid, shared by all tiles. Outlines have integer
+coordinates, so that pieces on both sides of a seam join without gaps (:mod:`core.vectors.seams`).
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from rasterio.features import shapes
 from scipy import ndimage
 from shapely import Polygon
 
-from core.voting.thresholding import stable
-from core.voting.vote import Vote, scores
+from core.voting.score_map import Segmentation
+from core.voting.thresholding import count_stable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,19 +50,21 @@ class Piece:
         )
 
 
-def trace(vote: Vote, cell_tile: tuple[slice, slice], x_work: int, y_work: int) -> list[Piece]:
+def polygonize(
+    segmentation: Segmentation, cell_tile: tuple[slice, slice], x_work: int, y_work: int
+) -> list[Piece]:
     """Trace the found pixels of a tile's own cell.
 
     Parameters
     ----------
-    vote : Vote
+    segmentation : Segmentation
     cell_tile : tuple of slice
         Rows and columns of the tile that no other tile answers for.
     x_work, y_work : int
         Working pixel of the tile's upper left corner.
     """
-    found = vote.found[cell_tile]
-    labels = _patches(found, None if vote.objects is None else vote.objects[cell_tile])
+    found = segmentation.found[cell_tile]
+    labels = _patches(found, None if segmentation.objects is None else segmentation.objects[cell_tile])
     if not labels.any():
         return []
     corner = Affine.translation(x_work + cell_tile[1].start, y_work + cell_tile[0].start)
@@ -79,15 +80,14 @@ def trace(vote: Vote, cell_tile: tuple[slice, slice], x_work: int, y_work: int) 
             slice(part.start + cell.start, part.stop + cell.start)
             for part, cell in zip(box, cell_tile, strict=True)
         )
-        share = vote.share[in_tile][region]
         pieces.append(
             Piece(
                 shapely.union_all(outlines[label]),
                 pixels,
-                float(scores(vote, in_tile)[region].sum()),
-                float(vote.similarity[in_tile][region].sum()),
-                vote.iou_pred * pixels,
-                stable(share),
+                float(segmentation.pixel_scores(in_tile)[region].sum()),
+                float(segmentation.similarity[in_tile][region].sum()),
+                segmentation.iou_pred * pixels,
+                count_stable(segmentation.score[in_tile][region]),
                 (x_work, y_work),
             )
         )

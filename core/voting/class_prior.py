@@ -9,17 +9,15 @@ from core.sam.geometry import LOGIT_STRIDE
 from core.sam.networks.embedded import SemanticHead
 from core.voting.resampling import to_canvas_grid, to_coarse_grid
 
-CLASS_WEIGHT = 0.3  # of the network's own class; less than WEAK, so that it finds nothing by itself, …
-
+CLASS_WEIGHT = 0.3  # of the network's own class; less than WEAK_THRESHOLD: by itself it finds nothing, …
 TRUSTED = 0.5  # … unless the runs give back less than this of the example: then they say less, and it more
-
 SUREST = 0.3  # a class that is less sure on the example is not blown up beyond this
 
 
 def with_class_prior(
     relative: np.ndarray, classes: np.ndarray, canvas: Canvas, target: str, trust: float
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Let the class that the network takes the example for have a say in the vote (H, W).
+    """Let the class that the network takes the example for have a say in the score map (H, W).
 
     An example that is unlike others of its kind finds more of them so. Where the
     network takes it for nothing that it knows, the runs alone speak; but runs that

@@ -5,24 +5,44 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-CUT = 0.5  # of the example's own vote: where a pixel of the query counts as found
-WEAK = 0.4  # what is enough where it is broad, as in the middle of a roof much larger than the example
+THRESHOLD = 0.5  # of the example's own score: where a pixel of the query counts as found
+WEAK_THRESHOLD = (
+    0.4  # what is enough where it is broad, as in the middle of a roof much larger than the example
+)
 RIM = 5  # canvas pixels: what is weak and narrower is the blurred rim of something sharp
-STABILITY_OFFSET = 0.1  # what the cut is raised by to see which pixels stay
+STABILITY_OFFSET = 0.1  # what the threshold is raised by to see which pixels stay
 
 
-def stable(share: np.ndarray) -> int:
-    """How many of these pixels would still be found if the cut were raised a little."""
-    return int((share > CUT + STABILITY_OFFSET).sum())
+def count_stable(score: np.ndarray) -> int:
+    """Count the pixels that would still be found if the threshold were raised a little."""
+    return int((score > THRESHOLD + STABILITY_OFFSET).sum())
 
 
-def above_threshold(share: np.ndarray) -> np.ndarray:
-    """What is above the cut, and what is a little below it over some breadth.
+def threshold(score: np.ndarray, valid: np.ndarray, radius: int) -> np.ndarray:
+    """Find pixels: threshold a score map, smooth by opening and closing, leave missing data out.
 
-    A lower cut alone would move every outline outwards by part of a pixel.
+    Parameters
+    ----------
+    score : ndarray of float, shape (h, w)
+    valid : ndarray of bool, shape (h, w)
+        Pixels that hold data; closing would fill others too.
+    radius : int
+        Of the disc, in pixels.
+
+    Returns
+    -------
+    ndarray of bool, shape (h, w)
     """
-    sure = share > CUT
-    weak = ((share > WEAK) & ~sure).astype(np.uint8)
+    return open_and_close(above_threshold(score), radius) & valid
+
+
+def above_threshold(score: np.ndarray) -> np.ndarray:
+    """Find what is above the threshold, and what is a little below it over some breadth.
+
+    A lower threshold alone would move every outline outwards by part of a pixel.
+    """
+    sure = score > THRESHOLD
+    weak = ((score > WEAK_THRESHOLD) & ~sure).astype(np.uint8)
     return sure | (ndimage.grey_opening(weak, size=(RIM, RIM)) > 0)
 
 

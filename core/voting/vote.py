@@ -1,4 +1,4 @@
-"""From many runs to one vote: filter by confidence, combine, smooth, threshold.
+"""From many runs to one score map: a vote of the most confident ones, weighted by confidence.
 
 Predicted IoU is not the only evidence. The example's own mask is known, so a
 run that does not find the example again says little about the query: a run's
@@ -6,8 +6,6 @@ confidence is its predicted IoU times its IoU on the example.
 """
 
 from __future__ import annotations
-
-import dataclasses
 
 import numpy as np
 
@@ -18,73 +16,10 @@ from core.sam.geometry import LOGIT_STRIDE, SIDE
 from core.sam.mask_selection import Keep
 from core.voting.class_prior import TRUSTED, with_class_prior
 from core.voting.resampling import to_canvas_grid, to_coarse_grid
-from core.voting.thresholding import above_threshold, open_and_close
+from core.voting.score_map import ScoreMap
 
 KEPT_SHARE = 0.3  # of the runs, the most confident ones
 LEAST_VOTE = 0.2  # a vote that does not find the example itself is not blown up beyond this
-
-
-@dataclasses.dataclass(frozen=True)
-class Vote:
-    """What the runs of one canvas agree on, for every pixel of the query tile.
-
-    Attributes
-    ----------
-    share : ndarray of float32, shape (h, w)
-        Confidence-weighted mean probability as a share of ``on_example``, 0 to 1:
-        1 is as sure as the example itself.
-    on_example : float
-        Mean vote inside the example, before it became the measure of ``share``.
-    found : ndarray of bool, shape (h, w)
-        Pixels above the cut, smoothed.
-    similarity : ndarray of float32, shape (h, w)
-        Cosine of SAM's embedding to the example's mean embedding.
-    iou_pred : float
-        Mean predicted IoU of the runs that were kept.
-    border : ndarray of float32, shape (h, w), optional
-        Probability that an object ends there, from networks that answer it.
-    reach : ndarray of float32, shape (4, h / 8, w / 8), optional
-        How far the object there reaches, see ``core.sam.boxes``, from networks that answer it.
-    kind : ndarray of float32, shape (h, w), optional
-        Probability of the class that the network takes the example for, from networks that
-        know classes, where they know the example's.
-    objects : ndarray of int32, shape (h, w), optional
-        Numbers of single objects where something is found, 0 elsewhere;
-        without it every connected patch is one object.
-    likeness : ndarray of float32, shape (N + 1,), optional
-        Of each object, by its number, the probability that it is one like the example
-        (``core.instances.scoring``); without it the mean share tells.
-    """
-
-    share: np.ndarray
-    on_example: float
-    found: np.ndarray
-    similarity: np.ndarray
-    iou_pred: float
-    border: np.ndarray | None = None
-    reach: np.ndarray | None = None
-    kind: np.ndarray | None = None
-    objects: np.ndarray | None = None
-    likeness: np.ndarray | None = None
-
-
-def scores(vote: Vote, where: np.ndarray | tuple[slice, slice]) -> np.ndarray:
-    """What pixels of a tile score: their object's likeness, or else their share."""
-    return vote.share[where] if vote.likeness is None else vote.likeness[vote.objects[where]]
-
-
-def score_of(vote: Vote, polygon: np.ndarray) -> float:
-    """How a detection inside a polygon would score: of what lies above the cut there; 0 where nothing does.
-
-    Parameters
-    ----------
-    polygon : ndarray of bool, shape (h, w)
-    """
-    inside = polygon & above_threshold(vote.share)
-    if vote.likeness is not None:
-        inside &= vote.objects > 0  # what smoothing took is no object
-    found = scores(vote, inside)
-    return float(found.mean()) if found.size else 0.0
 
 
 def recovery(logits: np.ndarray, canvas: Canvas) -> np.ndarray:
@@ -133,20 +68,16 @@ def _confidence(iou_pred: np.ndarray, recovered: np.ndarray) -> np.ndarray:
     return np.clip(iou_pred, 0, 1) * recovered
 
 
-def combine(
-    decoded: Decoded, embedding: Embedding, canvas: Canvas, smooth_px: int, target: str | None = None
-) -> Vote:
-    """Combine the runs of one canvas by a confidence-weighted vote.
+def combine(decoded: Decoded, embedding: Embedding, canvas: Canvas, target: str | None = None) -> ScoreMap:
+    """Combine the runs of one canvas to a score map by a confidence-weighted vote.
 
     Parameters
     ----------
     decoded : Decoded
         Of R runs, one mask each: all, or what :func:`most_confident` drew of them.
-    smooth_px : int
-        Radius of the opening and closing, in canvas pixels.
     target : str, optional
         What the user says that the example is (``core.targets``): with it, the
-        network's own classes have a say, see :func:`with_class_prior`.
+        network's own classes have a say, see :mod:`core.voting.class_prior`.
     """
     logits, iou_pred = decoded.logits[:, 0], decoded.iou_pred[:, 0]
     recovered = recovery(logits, canvas)
@@ -156,30 +87,26 @@ def combine(
     weights = confidence[kept] + np.finfo(np.float32).tiny
     probability = 1 / (1 + np.exp(-logits[kept]))
     coarse = np.tensordot(weights / weights.sum(), probability, axes=1).astype(np.float32)
-    shape = canvas.image.shape[:2]
-    share = to_canvas_grid(coarse, shape, LOGIT_STRIDE)
-    on_example = float(share[canvas.example].mean())
-    # Relative to the example, so that one cut serves all images and no tile depends on another.
-    relative = np.clip(share / max(on_example, LEAST_VOTE), 0, 1)
-    kind = None
+    mean = to_canvas_grid(coarse, canvas.image.shape[:2], LOGIT_STRIDE)
+    on_example = float(mean[canvas.example].mean())
+    # Relative to the example, so that one threshold serves all images and no tile depends on another.
+    relative = np.clip(mean / max(on_example, LEAST_VOTE), 0, 1)
+    of_class = None
     if target is not None and embedding.classes is not None:
         trust = min(float(recovered[kept].mean()) / TRUSTED, 1.0)
-        relative, kind = with_class_prior(relative, embedding.classes, canvas, target, trust)
-    tile = np.ascontiguousarray(canvas.tile_part(np.where(canvas.query, relative, 0)), dtype=np.float32)
-    return Vote(
-        share=tile,
+        relative, of_class = with_class_prior(relative, embedding.classes, canvas, target, trust)
+    return ScoreMap(
+        score=np.ascontiguousarray(canvas.tile_part(np.where(canvas.query, relative, 0)), dtype=np.float32),
         on_example=on_example,
-        found=open_and_close(above_threshold(tile), smooth_px)
-        & canvas.tile_part(canvas.query),  # closing fills nodata too
         similarity=np.ascontiguousarray(canvas.tile_part(_similarity(embedding, canvas))),
         iou_pred=float(iou_pred[kept].mean()),
-        border=None if embedding.borders is None else _tile_border(embedding.borders, canvas),
+        boundary=None if embedding.borders is None else _tile_boundary(embedding.borders, canvas),
         reach=None if embedding.reach is None else _tile_reach(embedding.reach, canvas),
-        kind=None if kind is None else np.ascontiguousarray(canvas.tile_part(kind)),
+        class_probability=None if of_class is None else np.ascontiguousarray(canvas.tile_part(of_class)),
     )
 
 
-def _tile_border(borders: np.ndarray, canvas: Canvas) -> np.ndarray:
+def _tile_boundary(borders: np.ndarray, canvas: Canvas) -> np.ndarray:
     fine = to_canvas_grid(borders, canvas.image.shape[:2], LOGIT_STRIDE)
     return np.ascontiguousarray(canvas.tile_part(fine))
 

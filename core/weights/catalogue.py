@@ -54,7 +54,7 @@ class Model:
     sources : tuple of str
         Independent public places that state this ``sha256``, none of them the server
         that the file is fetched from.
-    showings : int
+    views : int
         In how many mirrorings a tile is shown to the encoder, 1 to 4, the runs
         shared among them: more where an encoding costs less than its runs.
     """
@@ -69,7 +69,7 @@ class Model:
     shipped: Path | None = None
     address: str = ""
     sources: tuple[str, ...] = ()
-    showings: int = 1
+    views: int = 1
 
     @property
     def confirmed(self) -> bool:
@@ -111,7 +111,7 @@ EMBEDDED = Model(
     memory=1_500_000_000,
     suits="any computer",
     shipped=RESOURCES / "exemplar-embedded.safetensors",
-    showings=4,
+    views=4,
 )
 
 # Each hash was compared in sources of different people. The six digits in the names of Meta's files are the
