@@ -209,6 +209,11 @@ def _bytes_of(arrays: Arrays) -> int:
     return sum(array.nbytes for array in arrays.values())
 
 
+def usable_cache(cache: Cache | None, network: Any) -> Cache | None:
+    """Give the cache for a network's results; None for one from no file, which has no name to keep them by."""
+    return cache if cache is not None and network.identity is not None else None
+
+
 def users_cache(environ: Mapping[str, str] = os.environ) -> Cache | None:
     """The cache that the environment asks for; None where its limit is 0.
 

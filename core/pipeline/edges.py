@@ -30,7 +30,7 @@ from core.geo.raster import Raster
 from core.geo.work_grid import WorkGrid
 from core.outputs import check
 from core.outputs.write import Drafts
-from core.pipeline.cache import Cache, digest
+from core.pipeline.cache import Cache, digest, usable_cache
 from core.pipeline.tiles import run_tiles
 from core.protocol import EdgesRequest
 from core.sam.segmenter import Segmenter
@@ -126,8 +126,7 @@ class _EdgesOfTile:
 
     def __init__(self, segmenter: Segmenter, work_grid: WorkGrid, cache: Cache | None, observer: Observer):
         self._segmenter, self._work_grid, self._observer = segmenter, work_grid, observer
-        # a network that came from no file has no name to remember results by
-        self._cache = cache if segmenter.identity is not None else None
+        self._cache = usable_cache(cache, segmenter)
 
     def __call__(self, tile: Tile) -> TileEdges:
         image, valid = self._work_grid.read(*tile.box_work)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.canvas.stitch import Canvas
-from core.pipeline.cache import Cache, digest
+from core.pipeline.cache import Cache, digest, usable_cache
 from core.pipeline.split_encoding import side_by_side
 from core.sam.answers import ANSWERS, Embedding
 from core.sam.segmenter import Segmenter
@@ -23,8 +23,7 @@ class CanvasEncoder:
 
     def __init__(self, segmenter: Segmenter, cache: Cache | None):
         self._segmenter = segmenter
-        # a network that came from no file has no name to remember results by
-        self._cache = cache if segmenter.identity is not None else None
+        self._cache = usable_cache(cache, segmenter)
 
     def encode(self, canvas: Canvas) -> Embedding:
         """Encode a canvas, or take its embedding from the cache."""

@@ -197,7 +197,7 @@ def labelled(
     segmentation = apply_user_labels(
         result.segmentation, numbers(example.polygons_px), numbers(example.negatives_px), radius
     )
-    return TileResult(tile, segmentation, result.score_map, result.partition)
+    return TileResult(tile, segmentation, result.score_map, result.partition, result.segmentation)
 
 
 def find_objects(

@@ -20,7 +20,7 @@ from core.instances import scoring
 from core.instances.click_grouping import separate_by_clicks
 from core.instances.merging import Partition, merge_regions
 from core.instances.watershed import watershed
-from core.pipeline.cache import Cache, digest
+from core.pipeline.cache import Cache, digest, usable_cache
 from core.pipeline.encoding import CanvasEncoder, SplitEncoder
 from core.sam.answers import Embedding
 from core.sam.segmenter import Segmenter
@@ -44,12 +44,15 @@ class TileResult:
         What the objects were made from; None where they came from the cache.
     partition : Partition, optional
         The pieces before regions were merged, where the tile was parted along boundaries.
+    unlabelled : Segmentation, optional
+        The tile's objects without the user's own polygons.
     """
 
     tile: Tile
     segmentation: Segmentation
     score_map: ScoreMap | None = None
     partition: Partition | None = None
+    unlabelled: Segmentation | None = None
 
 
 class TileSegmenter:
@@ -96,8 +99,7 @@ class TileSegmenter:
         self._segmenter, self._crops, self._example_areas = segmenter, crops, example_areas
         self._strategy, self._target, self._seed = strategy, target, seed
         self._cancelled = cancelled
-        # a network that came from no file has no name to remember results by
-        self._cache = cache if segmenter.identity is not None else None
+        self._cache = usable_cache(cache, segmenter)
         self._by_boundaries = segmenter.knows_borders and self._is_wide()
         self._voting_runs, self._clicks = strategy.split(runs, self._by_boundaries)
         self._mirrorings = MIRRORINGS[: min(views, self._voting_runs)]

@@ -34,24 +34,25 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 
-from core.canvas.example import read_example, working_resolution
+from core.canvas.example import read_example
 from core.canvas.prompts import DEFAULT, STRATEGIES
 from core.errors import ExemplarError
 from core.geo.raster import Raster
 from core.metrics import evaluate, read_polygons
 from core.outputs import write
 from core.pipeline.cache import Cache
-from core.pipeline.detect import SEAM_CONTACT, detect
+from core.pipeline.detect import detect
+from core.pipeline.plan import SearchPlan, SearchSettings
+from core.pipeline.search import SEAM_CONTACT
 from core.protocol import ENCODINGS, DetectRequest
 from core.sam.segmenter import Segmenter
-from core.targets import target_named
 from research.benchmarks.baselines import BASELINES, TRIVIAL
 from research.benchmarks.cases import Case, draw_cases, read_place
 from research.benchmarks.causes import FALSE, MISSES, counts, errors
 from research.benchmarks.command import add_network, load_network, print_measured
 from research.benchmarks.figures import paired_difference, spread
 from research.benchmarks.pictures import Shown, draw_case, draw_strip
-from research.benchmarks.tiles import Search
+from research.benchmarks.tiles import search_with
 
 OUTLINE_IOU, BOX_IOU = 0.5, 0.3  # of a match; small boxes differ much by a pixel
 ERRORS_SHOWN = 6  # of each cause
@@ -101,13 +102,16 @@ class Users:
         detect(request, segmenter=self.segmenter, cache=self.cache)
 
     def _baseline(self, case: Case, strategy: str, path: Path) -> None:
-        target = target_named(self.options.target)
-        with Raster(case.place.raster_path) as query:
-            example = read_example(case.example_path, query)
-            resolution = working_resolution(example, query, target, self.options.resolution)
-            seed = self.options.seed
-            search = Search(query, example, target, resolution, self.segmenter, seed, SEAM_CONTACT)
-            write.write_table(search.run(BASELINES[strategy], case.place.extent_map), path)
+        settings = SearchSettings(
+            target=self.options.target,
+            extent=case.place.extent_map,
+            resolution=self.options.resolution,
+            seed=self.options.seed,
+        )
+        with Raster(case.place.raster_path) as raster:
+            plan = SearchPlan(read_example(case.example_path, raster), raster, settings)
+            found = search_with(plan, self.segmenter, BASELINES[strategy], seam_contact=SEAM_CONTACT)
+            write.write_table(found, path)
 
 
 def measure(cases: list[Case], strategies: list[str], run: Runner, options: argparse.Namespace) -> dict:

@@ -30,7 +30,7 @@ from core.sam.answers import Embedding
 from core.sam.geometry import CELL, SIDE
 from core.sam.segmenter import Segmenter
 from core.targets import Target
-from core.voting.vote import Vote
+from core.voting.score_map import Segmentation
 from research.benchmarks.masks import canvas_masks, parted, smoothed
 from research.benchmarks.tiles import Answer
 
@@ -90,13 +90,13 @@ def on_cells(mask_canvas: np.ndarray) -> np.ndarray:
     return full.reshape(SIDE // CELL, CELL, SIDE // CELL, CELL).mean((1, 3))
 
 
-def persam(canvas: Canvas, segmenter: Segmenter, target: Target, _: np.random.Generator) -> Vote:
+def persam(canvas: Canvas, segmenter: Segmenter, target: Target, _: np.random.Generator) -> Segmentation:
     """PerSAM's points, again and again with what was found taken out."""
     embedding = segmenter.encode(canvas.image)
     likeness = Likeness.of(embedding, canvas)
     free = likeness.query >= 0.5
     if not free.any():
-        return _vote(canvas, [], likeness)
+        return _segmentation(canvas, [], likeness)
     negative = _centre_of(np.argmin(np.where(free, likeness.cells, np.inf)))
     found: list[tuple[np.ndarray, float, float]] = []
     for _ in range(MOST_OBJECTS):
@@ -109,10 +109,10 @@ def persam(canvas: Canvas, segmenter: Segmenter, target: Target, _: np.random.Ge
         found.append((mask, float(likeness.cells.flat[best]), float(decoded.iou_pred[0, 0])))
         free &= on_cells(mask) < 0.5
         free.flat[best] = False
-    return _vote(canvas, _without_overlap(found, canvas, target), likeness)
+    return _segmentation(canvas, _without_overlap(found, canvas, target), likeness)
 
 
-def automatic(canvas: Canvas, segmenter: Segmenter, target: Target, _: np.random.Generator) -> Vote:
+def automatic(canvas: Canvas, segmenter: Segmenter, target: Target, _: np.random.Generator) -> Segmentation:
     """Segment-anything's automatic masks that are like the example and of a size with it."""
     likeness = Likeness.of(segmenter.encode(canvas.image), canvas)
     image = np.empty((SIDE, SIDE, 3), np.uint8)  # a smaller canvas would be enlarged by the predictor
@@ -136,7 +136,7 @@ def automatic(canvas: Canvas, segmenter: Segmenter, target: Target, _: np.random
         if (like := likeness.of_mask(mask)) >= CUT:
             kept.append((mask, like, one["predicted_iou"]))
     kept.sort(key=lambda each: -each[1] * each[2])
-    return _vote(canvas, _without_overlap(kept, canvas, target), likeness)
+    return _segmentation(canvas, _without_overlap(kept, canvas, target), likeness)
 
 
 BASELINES: dict[str, Answer] = {"persam": persam, "automatic": automatic}
@@ -178,7 +178,7 @@ def _without_overlap(
     taken = np.zeros(canvas.tile_part(canvas.query).shape, bool)
     kept = []
     for mask, like, iou_pred in found:
-        on_tile = smoothed(canvas.tile_part(mask & canvas.query), target.smooth_px)
+        on_tile = smoothed(canvas.tile_part(mask & canvas.query), target.smooth_radius)
         own = on_tile & ~taken
         if not own.any() or own.sum() < (1 - MOST_OVERLAP) * on_tile.sum():
             continue
@@ -187,17 +187,18 @@ def _without_overlap(
     return kept
 
 
-def _vote(canvas: Canvas, found: list[tuple[np.ndarray, float, float]], likeness: Likeness) -> Vote:
-    """Instances as the vote that the pipeline traces: the share is an object's likeness."""
+def _segmentation(
+    canvas: Canvas, found: list[tuple[np.ndarray, float, float]], likeness: Likeness
+) -> Segmentation:
+    """Make a segmentation of instances, each with its likeness as score."""
     shape = canvas.tile_part(canvas.query).shape
     labels, share = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
     for number, (mask, like, _) in enumerate(found, start=1):
         labels[mask], share[mask] = number, np.clip(like, 0, 1)
     cells = np.kron(likeness.cells, np.ones((CELL, CELL), np.float32))
     similarity = cells[: canvas.image.shape[0], : canvas.image.shape[1]].astype(np.float32)
-    return Vote(
-        share=share,
-        on_example=1.0,
+    return Segmentation(
+        score=share,
         found=parted(labels),
         similarity=np.ascontiguousarray(canvas.tile_part(similarity)),
         iou_pred=float(np.mean([each[2] for each in found])) if found else 0.0,

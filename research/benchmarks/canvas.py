@@ -28,14 +28,14 @@ from core.canvas.prompts import STRATEGIES
 from core.errors import ExemplarError
 from core.geo.raster import Raster
 from core.metrics import evaluate
+from core.pipeline.plan import SearchPlan, SearchSettings
 from core.sam.segmenter import Segmenter
-from core.targets import target_named
 from research.benchmarks.accuracy import BOX_IOU, OUTLINE_IOU
 from research.benchmarks.cases import Case, Extent, draw_cases, read_place
 from research.benchmarks.command import add_network, load_network
 from research.benchmarks.figures import paired_difference
 from research.benchmarks.layouts import LAYOUTS
-from research.benchmarks.tiles import Answer, Search, voting
+from research.benchmarks.tiles import Answer, search_with, voting
 
 SIZES = (24, 48, 96, 192, 256)
 MEASURES = {"building": "iou", "vehicle": "f1"}
@@ -95,9 +95,10 @@ def measure_case(
         extent = ground_area(example, options.area or AREA[target])
         for size in options.sizes:
             resolution = example.longer_side_m / size
-            search = Search(query, example, target_named(target), resolution, segmenter, options.seed)
+            settings = SearchSettings(target=target, extent=extent, resolution=resolution, seed=options.seed)
+            plan = SearchPlan(example, query, settings)
             for layout in options.layouts:
-                found = search.run(answer, extent, LAYOUTS[layout])
+                found = search_with(plan, segmenter, answer, layout=LAYOUTS[layout])
                 boxes = target == "vehicle"
                 result = evaluate(
                     found, case.place.truth, extent, BOX_IOU if boxes else OUTLINE_IOU, boxes=boxes

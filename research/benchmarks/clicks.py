@@ -14,10 +14,11 @@ from affine import Affine
 from rasterio.features import rasterize
 from scipy import ndimage
 from shapely import Polygon
-from shapely.affinity import affine_transform, scale
+from shapely.affinity import scale
 
 from core.canvas.stitch import FILL
 from core.geo.raster import Raster
+from core.geo.work_grid import WorkGrid
 from core.sam.answers import Decoded, Embedding
 from core.sam.geometry import SIDE
 from core.sam.segmenter import Segmenter
@@ -108,16 +109,16 @@ def cut_view(
     View or None
         None where the object is larger than the view, or without data.
     """
-    work_from_px = (~raster.px_from_work(resolution)).to_shapely()
-    truth_work = affine_transform(truth_px, work_from_px)
+    grid = WorkGrid(raster, resolution)
+    truth_work = grid.work_from_px(truth_px)
     x0, y0, x1, y1 = truth_work.bounds
     if max(x1 - x0, y1 - y0) > SIDE - 4:
         return None
     left, top = (
         _corner(low, high, length, rng)
-        for low, high, length in zip((x0, y0), (x1, y1), raster.size_work(resolution), strict=True)
+        for low, high, length in zip((x0, y0), (x1, y1), (grid.width, grid.height), strict=True)
     )
-    image, valid = raster.read(left, top, SIDE, SIDE, resolution)
+    image, valid = grid.read(left, top, SIDE, SIDE)
     image = np.where(valid[..., None], image, np.uint8(FILL))
     place = Affine.translation(left, top)
     outline = rasterize([truth_work], (SIDE, SIDE), transform=place).astype(bool)
@@ -129,7 +130,7 @@ def cut_view(
     box = (x0 - left, y0 - top, x1 - left, y1 - top)
     others = None
     if len(others_px):
-        others_work = [affine_transform(polygon, work_from_px) for polygon in others_px]
+        others_work = [grid.work_from_px(polygon) for polygon in others_px]
         others = rasterize(others_work, (SIDE, SIDE), transform=place).astype(bool) & ~outline
     return View(image, inside, ~outline, box, is_box, others)
 

@@ -12,6 +12,7 @@ from shapely import Polygon
 from shapely.affinity import affine_transform
 
 from core.geo.raster import Raster
+from core.geo.work_grid import WorkGrid
 from core.sam.geometry import LOGIT_STRIDE
 from core.sam.segmenter import Segmenter
 
@@ -68,10 +69,11 @@ def outline_in_box(box_map: Polygon, raster: Raster, segmenter: Segmenter) -> Po
     """The model's own outline of the object in a box; None where it fills too little of the box."""
     x0, y0, x1, y1 = affine_transform(box_map, (~raster.map_from_px).to_shapely()).bounds
     resolution = max(max(x1 - x0, y1 - y0) / VIEW, 0.25) * min(raster.metres_per_pixel)
-    box_work = affine_transform(box_map, (~raster.map_from_work(resolution)).to_shapely())
+    grid = WorkGrid(raster, resolution)
+    box_work = grid.to_work(box_map)
     centre, half = box_work.centroid, 256
     left, top = round(centre.x) - half, round(centre.y) - half
-    image, _ = raster.read(left, top, 2 * half, 2 * half, resolution)
+    image, _ = grid.read(left, top, 2 * half, 2 * half)
     box_canvas = np.array([box_work.bounds]) - [left, top, left, top]
     decoded = segmenter.decode(
         segmenter.encode(image), np.zeros((1, 0, 2)), np.zeros((1, 0)), boxes_canvas=box_canvas
@@ -85,4 +87,4 @@ def outline_in_box(box_map: Polygon, raster: Raster, segmenter: Segmenter) -> Po
     outline = shapely.make_valid(outline_work).intersection(box_work)
     if outline.geom_type != "Polygon" or outline.area < LEAST_FILL * box_work.area:
         return None
-    return affine_transform(outline, raster.map_from_work(resolution).to_shapely())
+    return grid.to_map(outline)

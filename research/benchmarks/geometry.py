@@ -28,8 +28,8 @@ from shapely.affinity import affine_transform, translate
 from core.geo import units
 from core.targets import target_named
 from core.vectors import attributes, contour, orthogonalize, polygonize, rectangles
-from core.voting import augmentation
-from core.voting import vote as score_map
+from core.voting.score_map import Segmentation
+from core.voting.thresholding import threshold
 
 SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample"
 RESOLUTION = 0.16  # metres per pixel, the sample's own
@@ -53,11 +53,10 @@ def noisy_masks(target: str, noise: float, seed: int = 0) -> list[Pair]:
     ragged = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), RAGGED_PX)
     near = ndimage.gaussian_filter(drawn, NEAR_PX) > 0.02
     share = ndimage.gaussian_filter(drawn, BLUR_PX) + noise * ragged / ragged.std() * near
-    vote = score_map.Vote(share, 1.0, drawn > 0, np.zeros(shape, np.float32), 1.0)
-    smooth_px = target_named(target).smooth_px
-    vote = augmentation.average([vote], [np.s_[:, :]], np.ones(shape, bool), smooth_px)  # cuts and smooths
+    found = threshold(share, np.ones(shape, bool), target_named(target).smooth_radius)
+    segmentation = Segmentation(share, found, np.zeros(shape, np.float32), 1.0)
     tree, pairs = shapely.STRtree(true_px), []
-    for piece in polygonize.trace(vote, (slice(0, shape[0]), slice(0, shape[1])), 0, 0):
+    for piece in polygonize.polygonize(segmentation, (slice(0, shape[0]), slice(0, shape[1])), 0, 0):
         mask = attributes.filled(piece.polygon_work, 0.2 * piece.pixels)
         near_px = true_px[tree.query(mask, predicate="intersects")]
         if piece.pixels >= LEAST_PX and len(near_px):

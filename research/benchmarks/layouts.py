@@ -6,23 +6,17 @@ Frames as in :mod:`core.canvas.stitch`: ``_canvas``, ``_tile``, ``_work``; all o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 from affine import Affine
-from rasterio.features import rasterize
 from shapely import Polygon
-from shapely.affinity import affine_transform
 
-from core.canvas.example import Example, cut_crops
 from core.canvas.stitch import FILL, Canvas, Copy, Crop, ring_around, stitch
-from core.canvas.tiling import Grid, Tile
-from core.geo.raster import Stretch
+from core.canvas.tiling import Tile, Tiling
+from core.geo.work_grid import WorkGrid
+from core.pipeline.plan import SearchPlan
 
 HALF = 512  # canvas pixels: side of the lecture's halves
-
-# (x_work, y_work, width, height) -> image, valid
-Read = Callable[[int, int, int, int], tuple[np.ndarray, np.ndarray]]
 
 
 class Column:
@@ -30,17 +24,17 @@ class Column:
 
     name = "column"
 
-    def crops(self, example: Example, resolution: float, stretch: Stretch | None) -> list[Crop]:
-        """The example's crops at ``resolution`` metres per canvas pixel."""
-        return cut_crops(example, resolution, stretch)
+    def crops(self, plan: SearchPlan) -> list[Crop]:
+        """The example's crops at the plan's working resolution."""
+        return plan.crops
 
-    def grid(self, width_work: int, height_work: int, crops: list[Crop], example_px: float) -> Grid:
-        """The tiles of a raster of this size; the example is ``example_px`` canvas pixels long."""
-        return Grid(width_work, height_work, crops[0].image.shape[0], example_px)
+    def tiling(self, plan: SearchPlan, crops: list[Crop]) -> Tiling:
+        """The tiles of the plan's raster."""
+        return plan.tiling_of(plan.work_grid)
 
-    def canvas(self, crops: list[Crop], read: Read, grid: Grid, tile: Tile) -> Canvas | None:
-        """One stitched canvas; None where the tile holds no data."""
-        image, valid = read(tile.x_work, tile.y_work, grid.tile_width, grid.tile_height)
+    def canvas(self, crops: list[Crop], work_grid: WorkGrid, tile: Tile) -> Canvas | None:
+        """Stitch one canvas; None where the tile holds no data."""
+        image, valid = work_grid.read(*tile.box_work)
         return stitch(crops, image, valid) if valid.any() else None
 
 
@@ -54,11 +48,10 @@ class Corner(Column):
 
     name = "corner"
 
-    def canvas(self, crops: list[Crop], read: Read, grid: Grid, tile: Tile) -> Canvas | None:
+    def canvas(self, crops: list[Crop], work_grid: WorkGrid, tile: Tile) -> Canvas | None:
         """One stitched canvas; None where the tile holds no data."""
         crop, side = crops[0], crops[0].image.shape[0]
-        width, height = side + grid.tile_width, grid.tile_height
-        image, valid = read(tile.x_work - side, tile.y_work, width, height)
+        image, valid = work_grid.read(tile.x_work - side, tile.y_work, side + tile.width, tile.height)
         if not valid[:, side:].any():
             return None
         query = valid.copy()
@@ -69,7 +62,7 @@ class Corner(Column):
 
 
 @dataclasses.dataclass(frozen=True)
-class HalvesGrid(Grid):
+class HalvesTiling(Tiling):
     """Square tiles of the lecture's halves."""
 
     @property
@@ -92,26 +85,28 @@ class Halves(Column):
 
     name = "halves"
 
-    def crops(self, example: Example, resolution: float, stretch: Stretch | None) -> list[Crop]:
+    def crops(self, plan: SearchPlan) -> list[Crop]:
         """One crop with the example in the middle of its real surroundings."""
-        work_from_px = (~example.raster.px_from_work(resolution)).to_shapely()
-        polygon = affine_transform(example.polygons_px[0], work_from_px)
+        grid = WorkGrid(plan.example.raster, plan.work_grid.resolution)
+        polygon = grid.work_from_px(plan.example.polygons_px[0])
         x0, y0, x1, y1 = polygon.bounds
         left, top = round((x0 + x1 - HALF) / 2), round((y0 + y1 - HALF) / 2)
-        image, valid = example.raster.read(left, top, HALF, HALF, resolution, stretch)
-        return [Crop(image, self._mask(polygon, work_from_px, left, top), valid)]
+        image, valid = grid.read(left, top, HALF, HALF, plan.stretch)
+        return [Crop(image, self._mask(polygon, grid, left, top), valid)]
 
-    def _mask(self, polygon_work: Polygon, work_from_px: list[float], left: int, top: int) -> np.ndarray:
-        return _burn([polygon_work], left, top)
+    def _mask(self, polygon_work: Polygon, grid: WorkGrid, left: int, top: int) -> np.ndarray:
+        return grid.rasterize([polygon_work], left, top, (HALF, HALF)) > 0
 
-    def grid(self, width_work: int, height_work: int, crops: list[Crop], example_px: float) -> Grid:
+    def tiling(self, plan: SearchPlan, crops: list[Crop]) -> Tiling:
         """Tiles of one half each."""
-        return HalvesGrid(width_work, height_work, HALF, example_px)
+        grid = plan.work_grid
+        length = plan.example.longer_side_m / grid.resolution
+        return HalvesTiling(grid.width, grid.height, HALF, length)
 
-    def canvas(self, crops: list[Crop], read: Read, grid: Grid, tile: Tile) -> Canvas | None:
+    def canvas(self, crops: list[Crop], work_grid: WorkGrid, tile: Tile) -> Canvas | None:
         """One stitched canvas of 512 x 1024; None where the tile holds no data."""
         crop = crops[0]
-        image, valid = read(tile.x_work, tile.y_work, HALF, HALF)
+        image, valid = work_grid.read(tile.x_work, tile.y_work, HALF, HALF)
         if not valid.any():
             return None
         halves = [
@@ -140,19 +135,15 @@ class Lecture(Halves):
     def __init__(self, objects_px: list[Polygon]):
         self.objects_px = objects_px
 
-    def _mask(self, polygon_work: Polygon, work_from_px: list[float], left: int, top: int) -> np.ndarray:
-        return _burn([affine_transform(each, work_from_px) for each in self.objects_px], left, top)
+    def _mask(self, polygon_work: Polygon, grid: WorkGrid, left: int, top: int) -> np.ndarray:
+        objects_work = [grid.work_from_px(polygon) for polygon in self.objects_px]
+        return grid.rasterize(objects_work, left, top, (HALF, HALF)) > 0
 
     def _negatives(self, crop: Crop) -> np.ndarray:
         return ~crop.mask & crop.valid
 
 
 LAYOUTS = {layout.name: layout for layout in (Column(), Halves(), Corner())}
-
-
-def _burn(polygons_work: list[Polygon], left: int, top: int) -> np.ndarray:
-    """Mask of the polygons on a half whose corner is at this working pixel."""
-    return rasterize(polygons_work, (HALF, HALF), transform=Affine.translation(left, top)).astype(bool)
 
 
 def _with_example(image: np.ndarray, query: np.ndarray, crop: Crop, negatives: np.ndarray) -> Canvas:

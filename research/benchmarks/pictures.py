@@ -21,6 +21,7 @@ from scipy import ndimage
 from shapely.affinity import affine_transform
 
 from core.geo.raster import Raster
+from core.geo.work_grid import WorkGrid
 
 LONGER_SIDE = 1000  # pixels of a case's picture
 TILE_SIDE, TILE_GAP = 240, 6  # pixels of one error in a strip, and between two
@@ -99,14 +100,12 @@ def _read(
     x0, y0, x1, y1 = extent_px.bounds
     longer = max((x1 - x0) * along_x, (y1 - y0) * along_y)
     resolution = longer / longer_side if enlarge else max(longer / longer_side, min(along_x, along_y))
-    work_from_map = ~raster.map_from_work(resolution)
-    left, top, right, bottom = affine_transform(
-        shapely.box(xmin, ymin, xmax, ymax), work_from_map.to_shapely()
-    ).bounds
+    grid = WorkGrid(raster, resolution)
+    left, top, right, bottom = grid.to_work(shapely.box(xmin, ymin, xmax, ymax)).bounds
     corner = (round(left), round(top))
     size = (max(1, round(right) - corner[0]), max(1, round(bottom) - corner[1]))
-    image, _ = raster.read(*corner, *size, resolution)
-    return Affine.translation(-corner[0], -corner[1]) @ work_from_map, image.copy()
+    image, _ = grid.read(*corner, *size)
+    return Affine.translation(-corner[0], -corner[1]) @ ~grid.map_from_work, image.copy()
 
 
 def _outline(

@@ -44,18 +44,18 @@ from rasterio.features import shapes
 from shapely import Polygon
 from shapely.affinity import affine_transform
 
-from core.canvas.example import read_example, working_resolution
+from core.canvas.example import read_example
 from core.canvas.prompts import STRATEGIES
 from core.errors import InputError
 from core.geo.raster import Raster
 from core.outputs import write
-from core.pipeline.detect import MIN_SCORE
-from core.targets import target_named
+from core.pipeline.plan import SearchPlan, SearchSettings
+from core.pipeline.search import MIN_SCORE
 from research.benchmarks.accuracy import Users, add_common, measure
 from research.benchmarks.cases import Case, Place, draw_cases
 from research.benchmarks.command import load_network, print_measured
 from research.benchmarks.layouts import Lecture
-from research.benchmarks.tiles import Search, voting
+from research.benchmarks.tiles import search_with, voting
 
 COLOURS = {"building": (0, 0, 255), "vehicle": (255, 255, 0)}
 LEAST_PIXELS = 16  # smaller patches of a label's colour are slips of the annotator's hand
@@ -134,15 +134,18 @@ class AsLecture(Users):
     """Runs a case in the lecture's set-up: halves, and all objects of the example image given."""
 
     def _pipeline(self, case: Case, strategy: str, path: Path) -> None:
-        target = target_named(self.options.target)
+        settings = SearchSettings(
+            target=self.options.target,
+            extent=case.place.extent_map,
+            resolution=self.options.resolution,
+            seed=self.options.seed,
+        )
         with Raster(case.place.raster_path) as query:
-            example = read_example(case.example_path, query)
-            resolution = working_resolution(example, query, target, self.options.resolution)
+            plan = SearchPlan(read_example(case.example_path, query), query, settings)
             px_from_map = (~query.map_from_px).to_shapely()
             objects_px = [affine_transform(each, px_from_map) for each in case.place.truth.geometry]
             answer = voting(STRATEGIES[strategy], self.options.runs)
-            search = Search(query, example, target, resolution, self.segmenter, self.options.seed)
-            found = search.run(answer, case.place.extent_map, Lecture(objects_px))
+            found = search_with(plan, self.segmenter, answer, layout=Lecture(objects_px))
             write.write_table(found[found["score"] >= MIN_SCORE], path)
 
 

@@ -186,7 +186,7 @@ def command_line(module: str, arguments: list[str]) -> str:
             shown.append(shlex.quote(argument))
         elif skipping == 2:
             shown.append("…")
-    return f"python -m benchmarks.{module} {' '.join(shown)}"
+    return f"python -m research.benchmarks.{module} {' '.join(shown)}"
 
 
 def kept(folder: Path | None, name: str, arguments: list[str], measure: Callable[[], dict]) -> dict:

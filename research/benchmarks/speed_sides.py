@@ -64,24 +64,18 @@ def peak_bytes() -> int:
 
 def _canvas(layout: str) -> tuple[Canvas, float]:
     """One canvas of the sample town, laid out as asked, and the area of query on it in square metres."""
-    from core.canvas.example import read_example, working_resolution
+    from core.canvas.example import read_example
     from core.geo.raster import Raster
-    from core.targets import target_named
+    from core.pipeline.plan import SearchPlan, SearchSettings
     from research.benchmarks.layouts import LAYOUTS
 
     laid_out = LAYOUTS[layout]
     with Raster(str(SAMPLE)) as raster:
-        example = read_example(EXAMPLE, raster)
-        resolution = working_resolution(example, raster, target_named("building"), None)
-        crops = laid_out.crops(example, resolution, None)
-        longer = example.longer_side_m / resolution
-        grid = laid_out.grid(*raster.size_work(resolution), crops, longer)
-
-        def read(x: int, y: int, width: int, height: int):
-            return raster.read(x, y, width, height, resolution)
-
-        canvas = laid_out.canvas(crops, read, grid, next(iter(grid.tiles())))
-    return canvas, float(canvas.query.sum()) * resolution**2
+        plan = SearchPlan(read_example(EXAMPLE, raster), raster, SearchSettings())
+        crops = laid_out.crops(plan)
+        first = next(iter(laid_out.tiling(plan, crops).tiles()))
+        canvas = laid_out.canvas(crops, plan.work_grid, first)
+    return canvas, float(canvas.query.sum()) * plan.work_grid.resolution**2
 
 
 def _prompts(canvas: Canvas, runs: int) -> PromptSets:
@@ -322,17 +316,18 @@ def automatic(clock: Clock, *, tiles: int, resolution: float) -> dict:
     from segment_anything import SamAutomaticMaskGenerator
 
     from core.geo.raster import Raster
+    from core.geo.work_grid import WorkGrid
     from core.sam.geometry import SIDE
     from core.sam.segmenter import Segmenter
 
     generator = SamAutomaticMaskGenerator(Segmenter.load("embedded", None, "cpu").sam)
     masks, area = 0, 0.0
     with Raster(str(SAMPLE)) as raster:
-        width, height = raster.size_work(resolution)
+        grid = WorkGrid(raster, resolution)
         for number in range(tiles):  # along the diagonal, from corner to corner
             share = number / max(tiles - 1, 1)
-            x, y = round(share * max(width - SIDE, 0)), round(share * max(height - SIDE, 0))
-            image, valid = raster.read(x, y, SIDE, SIDE, resolution)
+            x, y = round(share * max(grid.width - SIDE, 0)), round(share * max(grid.height - SIDE, 0))
+            image, valid = grid.read(x, y, SIDE, SIDE)
             area += float(valid.sum()) * resolution**2
             with clock.timed("whole"):
                 masks += len(generator.generate(image))

@@ -11,7 +11,7 @@ from affine import Affine
 from rasterio.windows import Window
 
 from core.canvas.stitch import crop_side
-from core.canvas.tiling import Grid
+from core.canvas.tiling import Tiling
 from core.sam.geometry import SIDE
 
 RESOLUTION = 0.2  # metres
@@ -28,7 +28,7 @@ def write_raster(folder: Path, columns: int, rows: int) -> tuple[Path, Path]:
     -------
     raster, example : Path
     """
-    grid = Grid(10**9, 10**9, crop_side(OBJECT), OBJECT)
+    grid = Tiling(10**9, 10**9, crop_side(OBJECT), OBJECT)
     strides = grid.tile_width - grid.overlap, grid.tile_height - grid.overlap
     width, height = (
         number * stride + grid.overlap for number, stride in zip((columns, rows), strides, strict=True)

@@ -1,32 +1,39 @@
-"""One run of the pipeline on a case, for fits that look over its shoulder by patching a step of it."""
+"""One search on a case, for fits that hear what each tile gave."""
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import geopandas as gpd
 
+from core.callbacks import Observer
+from core.canvas.example import read_example
 from core.geo.raster import Raster
-from core.metrics import read_polygons
-from core.pipeline.detect import detect
-from core.protocol import DetectRequest
+from core.geo.work_grid import WorkGrid
+from core.pipeline.plan import SearchPlan, SearchSettings
+from core.pipeline.search import Search
+from core.pipeline.tile import TileResult
 from core.sam.segmenter import Segmenter
 from research.benchmarks.cases import Case
 
 
-def run(case: Case, segmenter: Segmenter, target: str) -> tuple[gpd.GeoDataFrame, list[float]]:
-    """What one example finds, whatever its score, and what takes shapes from the map to working pixels."""
-    with tempfile.TemporaryDirectory() as folder:
-        request = DetectRequest(
-            raster=case.place.raster_path,
-            example=str(case.example_path),
-            output=str(Path(folder) / "found.gpkg"),
-            extent=list(case.place.extent_map),
-            target=target,
-            min_score=0.0,
-        )
-        resolution = detect(request, segmenter=segmenter).resolution
-        found = read_polygons(request.output)
+class Recorder(Observer):
+    """Keeps what each tile gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.results: list[TileResult] = []
+
+    def tile_done(self, result: TileResult) -> None:
+        """Keep a result."""
+        self.results.append(result)
+
+
+def run(
+    case: Case, segmenter: Segmenter, target: str
+) -> tuple[gpd.GeoDataFrame, list[TileResult], WorkGrid, SearchPlan]:
+    """Search after one example: all candidates, what each tile gave, the working grid and the plan."""
+    settings = SearchSettings(target=target, extent=case.place.extent_map)
     with Raster(case.place.raster_path) as raster:
-        return found, (~raster.map_from_work(resolution)).to_shapely()
+        plan = SearchPlan(read_example(case.example_path, raster), raster, settings)
+        recorder = Recorder()
+        found = Search(plan, segmenter, observer=recorder).candidates()
+        return found, recorder.results, plan.work_grid, plan

@@ -12,7 +12,7 @@ from research.training.plates import Plate
 from research.training.scenes import BUILDING, VEHICLE
 
 # Pixels that the pipeline shows an example's longer side in.
-SHOWN_PX = {BUILDING: TARGETS["building"].example_px, VEHICLE: TARGETS["vehicle"].example_px}
+SHOWN_PX = {BUILDING: TARGETS["building"].example_length, VEHICLE: TARGETS["vehicle"].example_length}
 CELL = 16  # canvas pixels per embedding cell: views are whole cells
 
 

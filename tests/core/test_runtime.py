@@ -133,24 +133,24 @@ def wide_raster(make_raster):
 def test_detect_gives_memory_back_after_every_tile(
     events, wide_raster, write_polygons, tmp_path, monkeypatch
 ):
-    from core.pipeline import detect as detect_module
     from core.pipeline.detect import detect
+    from core.pipeline.tile import TileSegmenter
     from core.protocol import DetectRequest
 
-    vote_on = detect_module.vote_on
+    segment = TileSegmenter.segment
 
-    def voting(*given):
-        vote = vote_on(*given)
+    def segmenting(*given):
+        result = segment(*given)
         events.append("tile done")
-        return vote
+        return result
 
-    monkeypatch.setattr(detect_module, "vote_on", voting)
+    monkeypatch.setattr(TileSegmenter, "segment", segmenting)
     example = str(write_polygons([shapely.box(500_010, 5_399_970, 500_030, 5_399_990)]))
     request = DetectRequest(
         wide_raster, example, str(tmp_path / "found.gpkg"), strategy="random-point", runs=1, resolution=0.5
     )
-    assert detect.detect(request, segmenter=AnyNetwork(events)).tiles == 2
-    after = [then for one, then in itertools.pairwise(events) if one == "tile done"]
+    assert detect(request, segmenter=AnyNetwork(events)).tiles == 2
+    after = [then for one, then in itertools.pairwise([*events, "end"]) if one == "tile done"]
     assert after == ["given back"] * 2
 
 

@@ -56,7 +56,7 @@ def test_there_is_something_to_look_at():
 
 def test_the_reader_of_imports_reads_them(tmp_path):
     probe = ROOT / "ui" / "probe.py"  # never written: only its place matters
-    text = "import torch.nn\nfrom ..core import pipeline\nfrom ..core.protocol import encode\n"
+    text = "import torch.nn\nfrom ..core.pipeline import detect\nfrom ..core.protocol import encode\n"
     text += "from . import dock\n"
 
     class Probe(type(tmp_path)):

@@ -142,7 +142,7 @@ def example_of(raster, write_polygons, side_m):
 
 
 # The rule, whatever the presets are.
-TARGET = dataclasses.replace(TARGETS["building"], example_px=(48, 192))
+TARGET = dataclasses.replace(TARGETS["building"], example_length=(48, 192))
 
 
 def wide_raster(make_raster, pixels=1000):

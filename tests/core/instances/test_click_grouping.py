@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from core.canvas.stitch import Crop, stitch
-from core.instances.click_grouping import group_clicks, place_clicks, separate
+from core.instances.click_grouping import group_clicks, place_clicks, separate_by_clicks
 from core.sam.answers import Decoded, Embedding
 
 
@@ -41,12 +41,12 @@ def canvas_for(shape):
     return stitch([crop], np.zeros((*shape, 3), np.uint8), np.ones(shape, bool))
 
 
-def parted(truth, found=None, *, example_px=1600.0, budget=60, wrong=0):
+def parted(truth, found=None, *, example_area=1600.0, budget=60, wrong=0):
     canvas = canvas_for(truth.shape)
     told = Told(np.pad(truth, ((0, 0), (canvas.column, 0))), wrong)
     embedding = Embedding(torch.zeros(1, 1, 64, 64), canvas.image.shape[:2])
     found = truth > 0 if found is None else found
-    return separate(told, embedding, canvas, found, example_px=example_px, budget=budget), told
+    return separate_by_clicks(told, embedding, canvas, found, example_area=example_area, budget=budget), told
 
 
 def row_of_roofs(count=4, side=40):
@@ -92,7 +92,7 @@ def test_one_large_object_stays_whole():
 def test_what_has_room_for_one_click_only_is_not_clicked():
     truth = np.zeros((128, 256), np.int32)
     truth[20:40, 20:40], truth[20:40, 100:120] = 1, 2
-    labels, told = parted(truth, example_px=3600)
+    labels, told = parted(truth, example_area=3600)
     assert told.asked == 0 and set(np.unique(labels)) == {0, 1, 2}
 
 
@@ -108,7 +108,7 @@ def test_every_found_pixel_belongs_to_one_connected_object(noise, seed, wrong):
     truth = (ndimage.gaussian_filter(rng.random((96, 128)), 6) > 0.5).astype(np.int32)
     truth *= ndimage.zoom(rng.integers(1, 5, (6, 8)), 16, order=0).astype(np.int32)
     found = ndimage.binary_opening(noise | (truth > 0))
-    labels, _ = parted(truth, found, example_px=400.0, wrong=wrong)
+    labels, _ = parted(truth, found, example_area=400.0, wrong=wrong)
     assert np.array_equal(labels > 0, found)
     for label in range(1, labels.max() + 1):
         assert ndimage.label(labels == label)[1] <= 1

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from core.instances import merging
-from core.instances.watershed import spread
+from core.instances.watershed import assign_to_markers
 from core.sam.geometry import BOX_STRIDE
 
 SIDE = 96  # of a roof
@@ -39,8 +39,8 @@ def boxes_seen(shape, boxes=ROOFS):
 def joined(found, border, reach, example_px=SIDE**2):
     patches, _ = ndimage.label(found)
     cores, _ = ndimage.label(found & (border < 0.3))
-    pieces = spread(patches, cores)
-    objects = merging.join(merging.Parted(pieces, cores, patches, border, reach, example_px))
+    pieces = assign_to_markers(patches, cores)
+    objects = merging.merge_regions(merging.Partition(pieces, cores, patches, border, reach, example_px))
     assert np.array_equal(objects > 0, found)
     assert {*np.unique(objects[found])} == {*range(1, objects.max() + 1)}
     for number in range(1, objects.max() + 1):
@@ -102,13 +102,13 @@ def test_a_piece_too_small_for_a_place_of_its_own_takes_its_own_box(row):
     pieces[9:11, 9:11], pieces[9:11, 11:13] = 1, 2  # no place of the network lies in them
     cores, patches = pieces.copy(), (pieces > 0).astype(int)
     reach = boxes_seen(found.shape)
-    signs = merging.signs(
-        merging.neighbours(pieces), merging.Parted(pieces, cores, patches, border, reach, 8.0)
+    signs = merging.features(
+        merging.neighbours(pieces), merging.Partition(pieces, cores, patches, border, reach, 8.0)
     )
     assert signs.shape == (1, 3)
     assert signs[0, 0] == 0  # the patch is as large as the example
     assert signs[0, 2] == 0  # boxes side by side
-    assert np.isfinite(merging.probability(signs)).all()
+    assert np.isfinite(merging.merge_probability(signs)).all()
 
 
 def test_signs_measure_patch_border_and_boxes(row):
@@ -117,10 +117,10 @@ def test_signs_measure_patch_border_and_boxes(row):
     reach = boxes_seen(found.shape, ((8, 8, 152, 104), (104, 8, 200, 104)))
     patches, _ = ndimage.label(found)
     cores, _ = ndimage.label(found & (border < 0.3))
-    pieces = spread(patches, cores)
+    pieces = assign_to_markers(patches, cores)
     pairs = merging.neighbours(pieces)
     assert pairs.tolist() == [[1, 2]]
-    signs = merging.signs(pairs, merging.Parted(pieces, cores, patches, border, reach, SIDE**2))[0]
+    signs = merging.features(pairs, merging.Partition(pieces, cores, patches, border, reach, SIDE**2))[0]
     assert signs[0] == pytest.approx(np.log(2))
     assert signs[1] == pytest.approx(0.65)  # the level above 0.62
     assert signs[2] == pytest.approx(0.5, abs=0.1)

@@ -5,13 +5,14 @@ import pytest
 from safetensors.torch import save_file
 from scipy import ndimage
 
-from core.instances import watershed
+from core.instances.merging import merge_regions
+from core.instances.watershed import watershed
 from core.sam.geometry import BOX_STRIDE
 from core.sam.networks.embedded import SEMANTIC_HEAD, SemanticHead
 from core.sam.segmenter import Segmenter
 
 SIDE = 100
-EXAMPLE_PX = 40.0**2
+EXAMPLE_AREA = 40.0**2
 
 
 @pytest.fixture
@@ -28,9 +29,14 @@ def row():
     return found, border
 
 
+def parted(found, boundary, **options):
+    """The objects that watershed and region merging make of found pixels."""
+    return merge_regions(watershed(found, boundary, **options))
+
+
 def test_touching_objects_are_parted_where_the_border_runs(row):
     found, border = row
-    objects = watershed.part(found, border, example_px=EXAMPLE_PX)
+    objects = parted(found, border, example_area=EXAMPLE_AREA)
     assert objects.max() == 3
     assert np.array_equal(objects > 0, found)
     for left in (10, 50, 90):
@@ -43,7 +49,7 @@ def test_touching_objects_are_parted_where_the_border_runs(row):
 def test_without_borders_every_patch_is_one_object(row):
     found, border = row
     found[:, 60:64] = False
-    objects = watershed.part(found, np.zeros_like(border), example_px=EXAMPLE_PX)
+    objects = parted(found, np.zeros_like(border), example_area=EXAMPLE_AREA)
     assert np.array_equal(objects > 0, found)
     assert {*np.unique(objects[:, :60])} == {0, 1}
     assert {*np.unique(objects[:, 64:])} == {0, 2}
@@ -53,7 +59,7 @@ def test_a_patch_that_is_all_border_stays_one_object(row):
     found, border = row
     found[:] = False
     found[2:6, 2:30] = found[20:24, 2:30] = True  # narrower than any border
-    objects = watershed.part(found, np.ones_like(border), example_px=EXAMPLE_PX)
+    objects = parted(found, np.ones_like(border), example_area=EXAMPLE_AREA)
     assert objects.max() == 2
     assert np.array_equal(objects > 0, found)
     assert len(np.unique(objects[2:6, 2:30])) == 1
@@ -65,7 +71,7 @@ def test_a_small_core_is_texture_and_no_object(row):
     border[:, 48:52] = 0.9
     border[20:40, 70:90] = 0.9  # a chimney and its outline
     border[26:34, 76:84] = 0
-    assert watershed.part(found, border, example_px=EXAMPLE_PX).max() == 2
+    assert parted(found, border, example_area=EXAMPLE_AREA).max() == 2
 
 
 def dark_roof(border, sureness):
@@ -77,40 +83,40 @@ def dark_roof(border, sureness):
 def test_a_small_object_with_a_sure_border_is_one_beside_a_large_example(row):
     found, border = row
     dark_roof(border, 0.9)
-    for example_px in (4 * EXAMPLE_PX, 40 * EXAMPLE_PX):
-        objects = watershed.part(found, border, example_px=example_px)
+    for example_area in (4 * EXAMPLE_AREA, 40 * EXAMPLE_AREA):
+        objects = parted(found, border, example_area=example_area)
         assert objects.max() == 3
-    assert (objects == objects[30, 70]).sum() == pytest.approx(EXAMPLE_PX, rel=0.15)
+    assert (objects == objects[30, 70]).sum() == pytest.approx(EXAMPLE_AREA, rel=0.15)
 
 
 def test_a_small_core_whose_border_is_not_sure_belongs_to_its_neighbour(row):
     found, border = row
     dark_roof(border, 0.9)
     border[21:39, 79:90] = border[21:39, 90:98] = 0.4  # nothing sure between it and the third roof
-    objects = watershed.part(found, border, example_px=4 * EXAMPLE_PX)
+    objects = parted(found, border, example_area=4 * EXAMPLE_AREA)
     assert objects.max() == 2
-    assert (objects == objects[30, 110]).sum() > 1.4 * EXAMPLE_PX
+    assert (objects == objects[30, 110]).sum() > 1.4 * EXAMPLE_AREA
 
 
 def test_everything_may_be_found(row):
     _, border = row
-    objects = watershed.part(np.ones(border.shape, bool), border, example_px=EXAMPLE_PX)
+    objects = parted(np.ones(border.shape, bool), border, example_area=EXAMPLE_AREA)
     assert objects.min() == 1
 
 
 def test_nothing_may_be_found(row):
     _, border = row
-    assert not watershed.part(np.zeros(border.shape, bool), border, example_px=EXAMPLE_PX).any()
+    assert not parted(np.zeros(border.shape, bool), border, example_area=EXAMPLE_AREA).any()
 
 
 def test_cores_that_see_the_same_box_are_one_object(row):
     found, border = row
     border[:, 69:71] = np.maximum(border[:, 69:71], 0.5)  # a ridge in the middle of the second roof
-    assert watershed.part(found, border, example_px=EXAMPLE_PX).max() == 4
+    assert parted(found, border, example_area=EXAMPLE_AREA).max() == 4
     x, y = (np.arange(18) + 0.5) * BOX_STRIDE, ((np.arange(8) + 0.5) * BOX_STRIDE)[:, None]
     left = np.select([x < 50, x < 90], [10, 50], 90)
     reach = np.stack(np.broadcast_arrays(x - left, y - 10, left + 40 - x, 50 - y)).astype(np.float32)
-    objects = watershed.part(found, border, example_px=EXAMPLE_PX, reach=reach)
+    objects = parted(found, border, example_area=EXAMPLE_AREA, reach=reach)
     assert objects.max() == 3
     assert len(np.unique(objects[20:40, 55:85])) == 1
 

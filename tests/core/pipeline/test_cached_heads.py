@@ -8,15 +8,20 @@ import torch
 
 from core.canvas.prompts import strategy_named
 from core.canvas.stitch import Crop
+from core.canvas.tiling import Tiling
 from core.pipeline.cache import Cache
-from core.pipeline.tile import Setting, vote_on
+from core.pipeline.tile import TileSegmenter
 from core.sam.networks.embedded import BoxHead, SemanticHead
 from core.sam.segmenter import Segmenter
+from core.targets import target_named
 
-BUILDING_PX, NARROW_PX = 4900.0, 400.0  # of a building: borders part the former, clicks the latter
+BUILDING_AREA, NARROW_AREA = (
+    4900.0,
+    400.0,
+)  # of a building, in canvas pixels: boundaries part the former, clicks the latter
 CHANGES = (
     {"strategy": strategy_named("random-point")},
-    {"runs": 24, "examples_px": (NARROW_PX,)},
+    {"runs": 24, "example_areas": (NARROW_AREA,)},
     {"seed": 3},
 )
 
@@ -77,20 +82,19 @@ def vote(network, tile, tmp_path):
 
     def on(cached=True, **changes):
         counting = Counting(network)
-        setting = Setting(
-            segmenter=counting,
-            crops=[crop],
-            examples_px=(BUILDING_PX,),
-            strategy=strategy_named("guided"),
-            runs=16,
-            seed=0,
-            target="building",
-            showings=2,
-            smooth_px=1,
-            cache=Cache(tmp_path / "computed", 10**9, in_memory=0) if cached else None,
-        )
-        valid = np.ones(image.shape[:2], bool)
-        return vote_on(dataclasses.replace(setting, **changes), image, valid, (0, 0)), counting
+        asked = {
+            "example_areas": (BUILDING_AREA,),
+            "strategy": strategy_named("guided"),
+            "target": "building",
+            "runs": 16,
+            "seed": 0,
+        } | changes
+        asked["target"] = dataclasses.replace(target_named(asked["target"]), smooth_radius=1)
+        cache = Cache(tmp_path / "computed", 10**9, in_memory=0) if cached else None
+        tiles = TileSegmenter(counting, [crop], views=2, cache=cache, **asked)
+        height, width = image.shape[:2]
+        (own,) = Tiling(width, height, 96, 70).tiles()
+        return tiles.segment(image, np.ones((height, width), bool), own).segmentation, counting
 
     return on
 
@@ -104,14 +108,14 @@ def assert_same(one, other):
             assert np.asarray(ours).dtype == np.asarray(theirs).dtype
 
 
-@pytest.mark.parametrize("example_px", [BUILDING_PX, NARROW_PX], ids=["by borders", "by clicks"])
-def test_the_vote_from_the_cache_is_the_computed_one(vote, example_px):
-    computed, _ = vote(cached=False, examples_px=(example_px,))
-    assert computed.share.std() > 0.01  # there is something to be equal
-    assert computed.objects.max() > 1 or example_px == NARROW_PX
-    first, asked = vote(examples_px=(example_px,))
-    assert len(asked.encoded) == 2 and (asked.clicked > 0) == (example_px == NARROW_PX)
-    again, asked = vote(examples_px=(example_px,))
+@pytest.mark.parametrize("example_area", [BUILDING_AREA, NARROW_AREA], ids=["by borders", "by clicks"])
+def test_the_vote_from_the_cache_is_the_computed_one(vote, example_area):
+    computed, _ = vote(cached=False, example_areas=(example_area,))
+    assert computed.score.std() > 0.01  # there is something to be equal
+    assert computed.objects.max() > 1 or example_area == NARROW_AREA
+    first, asked = vote(example_areas=(example_area,))
+    assert len(asked.encoded) == 2 and (asked.clicked > 0) == (example_area == NARROW_AREA)
+    again, asked = vote(example_areas=(example_area,))
     assert not (asked.encoded or asked.clicked or asked.from_cache)
     for other in (first, again):
         assert_same(computed, other)
@@ -137,7 +141,7 @@ def test_an_embedding_comes_back_with_all_answers(vote):
 
 
 @pytest.mark.parametrize(
-    ("target", "examples_px", "by_clicks"),
+    ("target", "example_areas", "by_clicks"),
     [
         ("building", (30.0**2,), False),
         ("building", (20.0**2,), True),
@@ -147,6 +151,6 @@ def test_an_embedding_comes_back_with_all_answers(vote):
         ("other", (30.0**2,), True),
     ],
 )
-def test_objects_too_narrow_for_borders_are_parted_by_clicks(vote, target, examples_px, by_clicks):
-    _, asked = vote(cached=False, target=target, examples_px=examples_px)
+def test_objects_too_narrow_for_borders_are_parted_by_clicks(vote, target, example_areas, by_clicks):
+    _, asked = vote(cached=False, target=target, example_areas=example_areas)
     assert (asked.clicked > 0) == by_clicks

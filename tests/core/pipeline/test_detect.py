@@ -1,8 +1,7 @@
 """The whole way, from a raster and one polygon to a file of polygons.
 
 A stand-in for the network answers with what is bright, so that the truth is
-known to the pixel: what is tested is where things end up, whatever way the
-raster lies and wherever the tiles' seams run.
+known to the pixel: what is tested is where things end up, however the raster lies.
 """
 
 import dataclasses
@@ -397,5 +396,5 @@ def test_a_cancelled_run_writes_nothing_and_leaves_what_was_there(scene, tmp_pat
     request = DetectRequest(scene.raster, scene.example, str(path), target="other", strategy="random-point")
     answers = itertools.chain([False] * 4, itertools.repeat(True))
     with pytest.raises(CancelledError):
-        detect(request, segmenter=BrightSegmenter(), cancelled=lambda: next(answers))
+        detect(request, segmenter=BrightSegmenter(), cancelled=answers.__next__)
     assert path.read_bytes() == b"older result" and len(list(tmp_path.iterdir())) == 1

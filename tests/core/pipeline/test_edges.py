@@ -9,11 +9,12 @@ import rasterio
 import torch
 from affine import Affine
 
-from core.canvas.tiling import Grid
+from core.canvas.tiling import Tiling
+from core.edges.blending import WorkWindow, _weight, tiles_under
 from core.edges.strength import MARGIN
 from core.edges.thinning import Crests
 from core.errors import CancelledError, InputError
-from core.pipeline.edges import NODATA, _tiles, _weight, find_edges
+from core.pipeline.edges import NODATA, find_edges
 from core.protocol import EdgesRequest
 from core.sam.answers import Decoded, Embedding
 from core.vectors.lines import COLUMNS, trace
@@ -149,13 +150,13 @@ def test_a_long_edge_goes_on_across_seams(find, wide_raster):
 
 
 def test_tiles_fade_into_each_other():
-    grid = Grid(2100, 1500, column=0, example_px=128, evenly=False)
+    grid = Tiling(2100, 1500, column=0, object_length=128, evenly=False)
     total = np.zeros((2200, 3000))
     for tile in grid.tiles():
         total[tile.y_work :, tile.x_work :][: grid.tile_height, : grid.tile_width] += _weight(grid, tile)
     np.testing.assert_allclose(total[:1500, :2100], 1, atol=1e-6)
-    assert len(_tiles(grid, (0, 0, 10, 10))) == 1
-    assert len(_tiles(grid, (890, 0, 891, 1))) == 2  # the next tile begins at 896, six pixels on
+    assert len(tiles_under(grid, WorkWindow(0, 0, 10, 10))) == 1
+    assert len(tiles_under(grid, WorkWindow(890, 0, 891, 1))) == 2  # the next begins at 896
 
 
 def test_progress_is_told_for_each_tile(find, wide_raster):

@@ -16,11 +16,12 @@ from affine import Affine
 from core.canvas.example import cut_crops, read_example
 from core.errors import InputError
 from core.geo.raster import Raster
-from core.pipeline.detect import MIN_SCORE, STRICTEST, detect
+from core.pipeline.detect import detect
+from core.pipeline.search import MIN_SCORE, STRICTEST
 from core.protocol import DetectRequest
 from core.sam.answers import Decoded, Embedding
-from core.voting.user_labels import known
-from core.voting.vote import Vote, score_of
+from core.voting.score_map import Segmentation
+from core.voting.user_labels import apply_user_labels
 
 SQUARE = shapely.box(500_020, 5_399_958, 500_032, 5_399_970)  # pixels 40 to 64, 60 to 84
 SMALL = shapely.box(500_050, 5_399_950, 500_056, 5_399_955)
@@ -100,19 +101,19 @@ def test_crops_are_those_of_what_is_wanted(raster, write_polygons):
 def test_a_negative_polygon_scores_as_a_detection_there_would():
     share = np.zeros((20, 20), np.float32)
     share[:, :10], share[:, 10:15] = 0.7, 0.4
-    vote = Vote(share, 0.9, share > 0.5, share, 0.9)
+    segmentation = Segmentation(share, share > 0.5, share, 0.9)
     polygon = np.zeros((20, 20), bool)
     polygon[5:10, 5:20] = True
-    assert score_of(vote, polygon) == pytest.approx(0.7)  # only what lies above the cut
+    assert segmentation.score_inside(polygon) == pytest.approx(0.7)  # only what lies above the cut
     polygon[:, :10] = False
-    assert score_of(vote, polygon) == 0
+    assert segmentation.score_inside(polygon) == 0
 
 
 def test_what_is_negative_is_not_found_and_wins_over_the_example():
     share = np.full((20, 20), 0.8, np.float32)
     example, negative = np.zeros((2, 20, 20), bool)
     example[:10], negative[5:15] = True, True
-    found = known(Vote(share, 0.9, share > 0.5, share, 0.9), example, negative).found
+    found = apply_user_labels(Segmentation(share, share > 0.5, share, 0.9), example, negative).found
     np.testing.assert_array_equal(found, ~negative)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from core.canvas.stitch import MAX_COLUMN, crop_side
-from core.pipeline.split_encoding import STEP, coarse, side_by_side
+from core.pipeline.split_encoding import STEP, in_steps, side_by_side
 from core.sam.answers import Embedding
 
 
@@ -21,13 +21,13 @@ def embedding(value, shape_canvas, answers=True):
 
 @pytest.mark.parametrize(("side", "expected"), [(1, 64), (64, 64), (65, 128), (321, MAX_COLUMN), (337, 384)])
 def test_lengths_come_in_coarse_steps_up_to_the_widest_column(side, expected):
-    assert coarse(side) == expected
+    assert in_steps(side) == expected
     assert MAX_COLUMN % 16 == 0 and STEP % 16 == 0  # whole cells
 
 
 def test_a_crop_never_becomes_smaller():
     sides = [crop_side(longer) for longer in range(12, 250)]
-    assert all(side <= coarse(side) <= MAX_COLUMN for side in sides if side <= MAX_COLUMN)
+    assert all(side <= in_steps(side) <= MAX_COLUMN for side in sides if side <= MAX_COLUMN)
 
 
 @pytest.mark.parametrize("answers", [True, False])

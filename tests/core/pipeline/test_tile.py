@@ -8,6 +8,7 @@ import pytest
 import shapely
 
 from core.errors import InputError
+from core.geo.work_grid import WorkGrid
 from core.pipeline.cache import Cache
 from core.pipeline.detect import detect
 from core.protocol import DetectRequest
@@ -72,16 +73,16 @@ def test_drawing_only_what_counts_gives_the_same_vote(loaded, noisy_raster, writ
     with Raster(str(noisy_raster)) as raster:
         example = read_example(str(write_polygons([shapely.box(x, y - 12, x + 12, y)])), raster)
         crops = cut_crops(example, 0.1, raster.stretch)
-        image, valid = raster.read(0, 0, 600, 700, 0.1)
+        image, valid = WorkGrid(raster, 0.1).read(0, 0, 600, 700)
     canvas = stitch(crops, image, valid)
     prompts = strategy_named("random-point").place(canvas, 11, np.random.default_rng(0))
     embedding = loaded.encode(canvas.image)
     asked = (embedding, prompts.points_canvas, prompts.labels)
-    whole = combine(loaded.decode(*asked), embedding, canvas, 0)
+    whole = combine(loaded.decode(*asked), embedding, canvas)
     drawn = loaded.decode(*asked, keep=most_confident(canvas, 11))
     assert drawn.logits.shape[0] == 3
-    some = combine(drawn, embedding, canvas, 0)
-    np.testing.assert_allclose(some.share, whole.share, atol=1e-5)
+    some = combine(drawn, embedding, canvas)
+    np.testing.assert_allclose(some.score, whole.score, atol=1e-5)
     assert some.iou_pred == pytest.approx(whole.iou_pred, abs=1e-6)
     assert some.on_example == pytest.approx(whole.on_example, abs=1e-6)
 

@@ -275,7 +275,7 @@ def test_the_last_network_is_let_go_before_the_next_is_loaded(
     run_here, loads, embedded_checkpoint, tmp_path, monkeypatch
 ):
     given_back = []
-    monkeypatch.setattr(engine_module.process, "give_memory_back", lambda: given_back.append(len(loads)))
+    monkeypatch.setattr(engine_module.runtime, "give_memory_back", lambda: given_back.append(len(loads)))
     other = tmp_path / "other.safetensors"
     other.write_bytes(embedded_checkpoint.read_bytes())
     run_here(embedded_checkpoint)
@@ -305,7 +305,8 @@ def test_the_end_of_standard_input_ends_a_process_that_computes(tmp_path, files)
 def test_no_print_of_a_library_can_corrupt_the_protocol(tmp_path):
     noisy = """
 import ctypes, os, subprocess, sys
-from core import engine, protocol
+from core.service import engine
+from core import protocol
 replies = engine._private_stdout()
 print("a library prints", flush=True)
 sys.stdout.write("and writes\\n"); sys.stdout.flush()

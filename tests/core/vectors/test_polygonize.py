@@ -14,20 +14,21 @@ from scipy import ndimage
 
 from core.vectors.attributes import COLUMNS, SIMPLIFY_WORK, filled, to_table
 from core.vectors.contour import half_level
-from core.vectors.polygonize import Piece, trace
+from core.vectors.polygonize import Piece, polygonize
 from core.vectors.seams import merge
-from core.voting.thresholding import CUT
-from core.voting.vote import Vote
+from core.voting.score_map import Segmentation
+from core.voting.thresholding import THRESHOLD
+from tests.support.grids import plain_grid
 
 UTM = CRS("EPSG:25832")
 MEASURED = list(COLUMNS[2:10])
 
 
-def vote_of(found, share=None, similarity=None, iou_pred=0.8):
+def segmentation_of(found, share=None, similarity=None, iou_pred=0.8):
     found = np.asarray(found, bool)
     share = np.where(found, 0.9, 0.1).astype(np.float32) if share is None else share
     similarity = np.full(found.shape, 0.5, np.float32) if similarity is None else similarity
-    return Vote(share, 0.9, found, similarity, iou_pred)
+    return Segmentation(share, found, similarity, iou_pred)
 
 
 def whole(found):
@@ -35,7 +36,7 @@ def whole(found):
 
 
 def traced(found, **fields):
-    return trace(vote_of(found, **fields), whole(found), 0, 0)
+    return polygonize(segmentation_of(found, **fields), whole(found), 0, 0)
 
 
 def rasterised(polygon, shape):
@@ -73,14 +74,14 @@ def test_attributes_are_sums_over_the_pieces_own_pixels():
     assert first.similarity_sum == pytest.approx(similarity[2:6, 3:8].sum())
     assert first.iou_pred_sum == pytest.approx(0.8 * 20)
     assert second.polygon_work.equals(shapely.box(20, 10, 25, 12))
-    assert second.stable == (share[10:12, 20:25] > CUT + 0.1).sum()
+    assert second.stable == (share[10:12, 20:25] > THRESHOLD + 0.1).sum()
 
 
 def test_only_the_tiles_own_cell_is_traced_and_placed_on_the_working_grid():
     found = np.ones((40, 50), bool)
-    (piece,) = trace(vote_of(found), (slice(8, 32), slice(0, 42)), 1000, 2000)
+    (piece,) = polygonize(segmentation_of(found), (slice(8, 32), slice(0, 42)), 1000, 2000)
     assert piece.polygon_work.equals(shapely.box(1000, 2008, 1042, 2032))
-    assert trace(vote_of(np.zeros((40, 50))), (slice(0, 40), slice(0, 50)), 0, 0) == []
+    assert polygonize(segmentation_of(np.zeros((40, 50))), (slice(0, 40), slice(0, 50)), 0, 0) == []
 
 
 def test_a_hole_stays_a_hole():
@@ -104,8 +105,8 @@ def test_cut_into_tiles_and_merged_is_the_same_as_whole(found, data):
     for rows in (slice(0, row), slice(row, found.shape[0])):
         for columns in (slice(0, column), slice(column, found.shape[1])):
             part = np.s_[rows, columns]
-            vote = vote_of(found[part], share[part])
-            pieces += trace(vote, whole(found[part]), columns.start, rows.start)
+            segmentation = segmentation_of(found[part], share[part])
+            pieces += polygonize(segmentation, whole(found[part]), columns.start, rows.start)
     order = data.draw(st.permutations(range(len(pieces))))
     merged = merge([pieces[i] for i in order])
     expected = traced(found)
@@ -132,7 +133,7 @@ def test_pieces_on_both_sides_of_a_seam_become_one_and_add_up():
     assert joined.polygon_work.equals(shapely.union(left.polygon_work, right.polygon_work))
     assert (joined.pixels, joined.score_sum, joined.stable) == (200, 110.0, 73)
     assert joined.iou_pred_sum == pytest.approx(160) and joined.similarity_sum == pytest.approx(80)
-    table = to_table([joined], Affine.identity(), None, largest_hole_work=0)
+    table = to_table([joined], plain_grid(Affine.identity(), None), largest_hole=0)
     assert table.score[0] == pytest.approx(0.55) and table.stability[0] == pytest.approx(73 / 200)
 
 
@@ -140,8 +141,8 @@ def test_objects_that_touch_within_a_tile_stay_apart():
     found = np.ones((10, 20), bool)
     objects = np.ones((10, 20), np.int32)
     objects[:, 12:] = 7
-    vote = dataclasses.replace(vote_of(found), objects=objects)
-    pieces = trace(vote, whole(found), 0, 0)
+    segmentation = dataclasses.replace(segmentation_of(found), objects=objects)
+    pieces = polygonize(segmentation, whole(found), 0, 0)
     assert sorted(piece.pixels for piece in pieces) == [80, 120]
     assert len(merge(pieces)) == 2
 
@@ -150,7 +151,7 @@ def test_what_one_object_claims_in_two_places_is_two_pieces():
     found = np.ones((10, 20), bool)
     objects = np.ones((10, 20), np.int32)
     objects[:, 8:12] = 2
-    pieces = trace(dataclasses.replace(vote_of(found), objects=objects), whole(found), 0, 0)
+    pieces = polygonize(dataclasses.replace(segmentation_of(found), objects=objects), whole(found), 0, 0)
     assert sorted(piece.pixels for piece in pieces) == [40, 80, 80]
 
 
@@ -193,7 +194,7 @@ def test_the_order_of_tiles_makes_no_difference():
     for seed in range(3):
         order = np.random.default_rng(seed).permutation(len(pieces))
         tables.append(
-            to_table(merge([pieces[i] for i in order]), Affine.identity(), UTM, largest_hole_work=1)
+            to_table(merge([pieces[i] for i in order]), plain_grid(Affine.identity(), UTM), largest_hole=1)
         )
     assert len(tables[0]) > 20
     for table in tables[1:]:
@@ -223,7 +224,7 @@ def wobbly(seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_simplifying_moves_the_half_level_contour_by_half_a_working_pixel_at_most(seed):
     (piece,) = traced(wobbly(seed))
-    table = to_table([piece], Affine.identity(), None, largest_hole_work=0)
+    table = to_table([piece], plain_grid(Affine.identity(), None), largest_hole=0)
     outline = table.geometry[0]
     assert len(outline.exterior.coords) < len(piece.polygon_work.exterior.coords)
     assert outline.is_valid
@@ -239,7 +240,7 @@ def test_simplifying_moves_the_half_level_contour_by_half_a_working_pixel_at_mos
 @given(masks, st.floats(0, 3))
 def test_every_detection_is_a_valid_polygon(found, largest_hole):
     turned = Affine.translation(5e5, 5e6) @ Affine.rotation(31) @ Affine.scale(0.3, -0.3)
-    table = to_table(merge(traced(found)), turned, UTM, largest_hole_work=largest_hole)
+    table = to_table(merge(traced(found)), plain_grid(turned, UTM), largest_hole=largest_hole)
     assert len(table) == ndimage.label(found)[1]
     assert table.geometry.is_valid.all() and (table.geometry.geom_type == "Polygon").all()
     assert not table.geometry.is_empty.any()
@@ -255,7 +256,9 @@ def test_an_outline_can_be_redrawn_in_a_plane_of_true_angles():
         return shapely.minimum_rotated_rectangle(mask)
 
     wide = Affine.translation(10, 60) @ Affine.scale(1e-5, -1e-5)  # pixels that are not square on the ground
-    table = to_table([piece_of(0, 0, 40, 20)], wide, CRS("EPSG:4326"), largest_hole_work=0, redraw=redraw)
+    table = to_table(
+        [piece_of(0, 0, 40, 20)], plain_grid(wide, CRS("EPSG:4326")), largest_hole=0, redraw=redraw
+    )
     ((outline, mask),) = seen
     assert mask.area == pytest.approx(800) and outline.equals(mask)
     x0, y0, x1, y1 = mask.bounds
@@ -263,9 +266,8 @@ def test_an_outline_can_be_redrawn_in_a_plane_of_true_angles():
     assert shapely.hausdorff_distance(table.geometry[0], shapely.box(10, 59.9998, 10.0004, 60)) < 1e-9
     redrawn = to_table(
         [piece_of(0, 0, 40, 20)],
-        Affine.scale(0.5, -0.5),
-        UTM,
-        largest_hole_work=0,
+        plain_grid(Affine.scale(0.5, -0.5), UTM),
+        largest_hole=0,
         redraw=lambda outline, mask: shapely.box(*mask.bounds).buffer(2, join_style="mitre"),
     )
     assert redrawn.area_m2[0] == pytest.approx(22 * 12)  # what is written is what is measured
@@ -277,7 +279,7 @@ def test_an_outline_can_be_redrawn_in_a_plane_of_true_angles():
 
 def test_a_turned_raster_gives_turned_polygons_of_the_right_size():
     turned = Affine.translation(5e5, 5e6) @ Affine.rotation(30) @ Affine.scale(0.5, -0.5)
-    table = to_table([piece_of(10, 20, 50, 30)], turned, UTM, largest_hole_work=0)
+    table = to_table([piece_of(10, 20, 50, 30)], plain_grid(turned, UTM), largest_hole=0)
     corners = [turned @ corner for corner in ((10, 20), (50, 20), (50, 30), (10, 30))]
     assert shapely.equals(table.geometry[0].normalize(), shapely.Polygon(corners).normalize()) or (
         shapely.hausdorff_distance(table.geometry[0], shapely.Polygon(corners)) < 1e-6
@@ -294,7 +296,7 @@ def test_columns_are_the_documented_ones_best_score_first():
         piece_of(20, 0, 25, 5, score_sum=20.0),
         piece_of(10, 0, 15, 5, score_sum=20.0),
     ]
-    table = to_table(pieces, Affine.identity(), UTM, largest_hole_work=0)
+    table = to_table(pieces, plain_grid(Affine.identity(), UTM), largest_hole=0)
     assert [c for c in table.columns if c != "geometry"] == MEASURED
     assert list(table.score) == pytest.approx([0.8, 0.8, 0.4])
     assert list(table.bounds.minx) == [10, 20, 0]  # ties by place
@@ -302,8 +304,8 @@ def test_columns_are_the_documented_ones_best_score_first():
 
 
 def test_an_empty_table_has_the_same_columns_and_kinds():
-    some = to_table([piece_of(0, 0, 5, 5)], Affine.identity(), UTM, largest_hole_work=0)
-    none = to_table([], Affine.identity(), UTM, largest_hole_work=0)
+    some = to_table([piece_of(0, 0, 5, 5)], plain_grid(Affine.identity(), UTM), largest_hole=0)
+    none = to_table([], plain_grid(Affine.identity(), UTM), largest_hole=0)
     assert len(none) == 0 and none.crs == UTM
     assert sorted(none.columns) == sorted(some.columns)
     assert all(none[name].dtype == some[name].dtype for name in MEASURED)

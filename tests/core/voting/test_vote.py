@@ -7,9 +7,8 @@ import torch
 from core.canvas.stitch import Crop, stitch
 from core.sam.answers import Decoded, Embedding
 from core.sam.geometry import LOGIT_STRIDE
-from core.voting.augmentation import average
-from core.voting.thresholding import CUT, STABILITY_OFFSET, stable
-from core.voting.vote import KEPT_SHARE, Vote, combine, recovery
+from core.voting.thresholding import STABILITY_OFFSET, THRESHOLD, count_stable, threshold
+from core.voting.vote import KEPT_SHARE, combine, recovery
 
 SIDE, WIDTH, HEIGHT = 64, 400, 320
 SURE = 12.0  # logit
@@ -53,6 +52,12 @@ def embedding(channels=4):
     return Embedding(torch.rand(1, channels, 64, 64, generator=generator), (HEIGHT, SIDE + WIDTH))
 
 
+def voted(runs, seen, canvas, radius):
+    """The score map of some runs, and the pixels that it finds."""
+    score_map = combine(runs, seen, canvas)
+    return score_map, threshold(score_map.score, canvas.tile_part(canvas.query), radius)
+
+
 def test_recovery_of_a_perfect_an_empty_and_a_wrong_mask(canvas):
     everything = np.full((256, 256), SURE, np.float32)
     found = recovery(
@@ -75,22 +80,22 @@ def test_recovery_does_not_judge_the_query_or_what_lies_beyond_the_ring(canvas):
 
 def test_what_the_runs_agree_on_is_found(canvas):
     runs = [logits_of(blob(canvas, (100, 80, 180, 150)))] * 10
-    vote = combine(decoded(runs, [0.9] * 10), embedding(), canvas, smooth_px=2)
-    assert vote.share.shape == vote.found.shape == vote.similarity.shape == (HEIGHT, WIDTH)
-    assert 0.9 < vote.on_example <= 1  # its outline is blurred by the grid of logits
+    score_map, found = voted(decoded(runs, [0.9] * 10), embedding(), canvas, radius=2)
+    assert score_map.score.shape == found.shape == score_map.similarity.shape == (HEIGHT, WIDTH)
+    assert 0.9 < score_map.on_example <= 1  # its outline is blurred by the grid of logits
     truth = blob(canvas, (100, 80, 180, 150), example=False)[:, canvas.column :]
-    assert (vote.found & truth).sum() / (vote.found | truth).sum() > 0.97
-    assert vote.iou_pred == pytest.approx(0.9)
+    assert (found & truth).sum() / (found | truth).sum() > 0.97
+    assert score_map.iou_pred == pytest.approx(0.9)
 
 
 def test_runs_that_miss_the_example_are_not_listened_to(canvas):
     good = logits_of(blob(canvas, (100, 80, 180, 150)))
     bad = logits_of(blob(canvas, (250, 200, 330, 290), example=False))
     runs, iou_pred = [good] * 4 + [bad] * 8, [0.6] * 4 + [0.99] * 8  # SAM prefers the bad ones
-    vote = combine(decoded(runs, iou_pred), embedding(), canvas, smooth_px=2)
-    assert vote.found[85:145, 105:175].all()
-    assert not vote.found[200:290, 250:330].any()
-    assert vote.iou_pred == pytest.approx(0.6)
+    score_map, found = voted(decoded(runs, iou_pred), embedding(), canvas, radius=2)
+    assert found[85:145, 105:175].all()
+    assert not found[200:290, 250:330].any()
+    assert score_map.iou_pred == pytest.approx(0.6)
 
 
 def test_of_runs_that_find_the_example_the_confident_ones_decide(canvas):
@@ -98,52 +103,49 @@ def test_of_runs_that_find_the_example_the_confident_ones_decide(canvas):
     unsure = logits_of(blob(canvas, (200, 200, 260, 260)))
     kept = round(KEPT_SHARE * 10)
     runs = [unsure] * (10 - kept) + [sure] * kept
-    vote = combine(decoded(runs, [0.5] * (10 - kept) + [0.9] * kept), embedding(), canvas, smooth_px=2)
-    assert vote.found[25:55, 25:55].all() and not vote.found[200:260, 200:260].any()
+    _, found = voted(decoded(runs, [0.5] * (10 - kept) + [0.9] * kept), embedding(), canvas, radius=2)
+    assert found[25:55, 25:55].all() and not found[200:260, 200:260].any()
 
 
 def test_a_pixel_that_few_kept_runs_name_is_not_found(canvas):
     runs = [logits_of(blob(canvas, (20, 20, 80, 80)))] * 9
     runs += [logits_of(blob(canvas, (20, 20, 80, 80), (200, 200, 260, 260)))]
-    vote = combine(decoded(runs * 2, [0.8] * 20), embedding(), canvas, smooth_px=2)
-    assert vote.found[30:70, 30:70].all()
-    assert not vote.found[200:260, 200:260].any()
+    _, found = voted(decoded(runs * 2, [0.8] * 20), embedding(), canvas, radius=2)
+    assert found[30:70, 30:70].all()
+    assert not found[200:260, 200:260].any()
 
 
 def test_one_run_and_runs_without_any_confidence_still_give_a_vote(canvas):
     run = logits_of(blob(canvas, (100, 80, 180, 150)))
-    vote = combine(decoded([run], [0.7]), embedding(), canvas, smooth_px=2)
-    assert vote.found[100, 140]
+    score_map, found = voted(decoded([run], [0.7]), embedding(), canvas, radius=2)
+    assert found[100, 140]
     nothing = np.full((256, 256), -SURE, np.float32)
-    vote = combine(decoded([nothing] * 5, [-0.1] * 5), embedding(), canvas, smooth_px=2)
-    assert np.isfinite(vote.share).all() and 0 <= vote.on_example < 0.01 and not vote.found.any()
+    score_map, found = voted(decoded([nothing] * 5, [-0.1] * 5), embedding(), canvas, radius=2)
+    assert np.isfinite(score_map.score).all() and 0 <= score_map.on_example < 0.01 and not found.any()
 
 
 @pytest.mark.parametrize("corner", [(100, 80), (101, 82), (103, 81), (0, 0), (330, 250)])
 def test_a_blob_comes_back_where_it_was_within_a_pixel(canvas, corner):
     x, y = corner
     box = (x, y, x + 70, y + 61)
-    vote = combine(decoded([logits_of(blob(canvas, box))] * 4, [0.9] * 4), embedding(), canvas, smooth_px=0)
-    rows, columns = np.nonzero(vote.found)
+    _, found = voted(decoded([logits_of(blob(canvas, box))] * 4, [0.9] * 4), embedding(), canvas, radius=0)
+    rows, columns = np.nonzero(found)
     assert columns.min() == pytest.approx(box[0], abs=1) and columns.max() + 1 == pytest.approx(box[2], abs=1)
     assert rows.min() == pytest.approx(box[1], abs=1) and rows.max() + 1 == pytest.approx(box[3], abs=1)
 
 
 def test_a_blob_on_whole_logits_comes_back_exactly(canvas):
     # No shift from the grid of logits to the grid of the canvas, but for the blunted corners.
-    vote = combine(
-        decoded([logits_of(blob(canvas, (100, 80, 172, 140)))] * 4, [0.9] * 4),
-        embedding(),
-        canvas,
-        smooth_px=0,
+    _, found = voted(
+        decoded([logits_of(blob(canvas, (100, 80, 172, 140)))] * 4, [0.9] * 4), embedding(), canvas, radius=0
     )
-    truth = np.zeros_like(vote.found)
+    truth = np.zeros_like(found)
     truth[80:140, 100:172] = True
-    rows, columns = np.nonzero(vote.found ^ truth)
+    rows, columns = np.nonzero(found ^ truth)
     assert all(min(abs(r - 80), abs(r - 139)) <= 1 for r in rows)
     assert all(min(abs(c - 100), abs(c - 171)) <= 1 for c in columns)
-    assert vote.found[80, 110:160].all() and not vote.found[79].any()
-    assert vote.found[90:130, 171].all() and not vote.found[:, 172].any()
+    assert found[80, 110:160].all() and not found[79].any()
+    assert found[90:130, 171].all() and not found[:, 172].any()
 
 
 def test_where_there_is_no_image_nothing_is_found():
@@ -152,10 +154,10 @@ def test_where_there_is_no_image_nothing_is_found():
     valid[200:] = False
     canvas = make_canvas(valid)
     runs = [logits_of(blob(canvas, (100, 80, 180, 260)))] * 4
-    vote = combine(decoded(runs, [0.9] * 4), embedding(), canvas, smooth_px=3)
-    assert vote.found[100:190, 105:135].all()
-    assert not vote.found[~valid].any()
-    assert not vote.share[~valid].any()
+    score_map, found = voted(decoded(runs, [0.9] * 4), embedding(), canvas, radius=3)
+    assert found[100:190, 105:135].all()
+    assert not found[~valid].any()
+    assert not score_map.score[~valid].any()
 
 
 def test_smoothing_drops_slivers_and_fills_notches_but_keeps_the_border(canvas):
@@ -164,11 +166,11 @@ def test_smoothing_drops_slivers_and_fills_notches_but_keeps_the_border(canvas):
     logits = np.where(mask[::LOGIT_STRIDE, ::LOGIT_STRIDE], SURE, -SURE).astype(np.float32)
     full = np.full((256, 256), -SURE, np.float32)
     full[: logits.shape[0], : logits.shape[1]] = logits
-    rough = combine(decoded([full] * 4, [0.9] * 4), embedding(), canvas, smooth_px=0)
-    smooth = combine(decoded([full] * 4, [0.9] * 4), embedding(), canvas, smooth_px=3)
-    assert rough.found[150, 199:203].any() and not smooth.found[110:190, 195:210].any()
-    assert not rough.found[118:124, 104:107].all() and smooth.found[118:124, 104:140].all()
-    assert smooth.found[0, :50].all() and smooth.found[:50, 0].all()  # an object that goes on
+    _, rough = voted(decoded([full] * 4, [0.9] * 4), embedding(), canvas, radius=0)
+    _, smooth = voted(decoded([full] * 4, [0.9] * 4), embedding(), canvas, radius=3)
+    assert rough[150, 199:203].any() and not smooth[110:190, 195:210].any()
+    assert not rough[118:124, 104:107].all() and smooth[118:124, 104:140].all()
+    assert smooth[0, :50].all() and smooth[:50, 0].all()  # an object that goes on
 
 
 def test_similarity_is_the_cosine_to_the_example(canvas):
@@ -183,24 +185,24 @@ def test_similarity_is_the_cosine_to_the_example(canvas):
     inside[10:13, 20:23] = True  # an object like the example, in the tile
     features[0, 0, inside] = 0.0
     features[0, 1, inside] = 2.0
-    vote = combine(
+    score_map, _ = voted(
         decoded([logits_of(canvas.example)] * 2, [0.9] * 2),
         Embedding(features, (HEIGHT, SIDE + WIDTH)),
         canvas,
-        smooth_px=2,
+        radius=2,
     )
-    assert vote.similarity[11 * 16 + 8, 21 * 16 + 8 - SIDE] == pytest.approx(1, abs=1e-5)
-    assert vote.similarity[300, 20] == pytest.approx(0, abs=1e-5)
-    assert np.abs(vote.similarity).max() <= 1 + 1e-5
+    assert score_map.similarity[11 * 16 + 8, 21 * 16 + 8 - SIDE] == pytest.approx(1, abs=1e-5)
+    assert score_map.similarity[300, 20] == pytest.approx(0, abs=1e-5)
+    assert np.abs(score_map.similarity).max() <= 1 + 1e-5
 
 
 def test_stable_counts_pixels_well_above_the_cut(canvas):
     runs = [logits_of(blob(canvas, (100, 80, 180, 150)))] * 4
-    vote = combine(decoded(runs, [0.9] * 4), embedding(), canvas, smooth_px=0)
-    inside = vote.share[90:140, 110:170]
-    assert stable(inside) == inside.size
-    above = CUT + STABILITY_OFFSET
-    assert stable(np.array([[above + 0.01, above - 0.01], [CUT - 0.1, 1.0]])) == 2
+    score_map, _ = voted(decoded(runs, [0.9] * 4), embedding(), canvas, radius=0)
+    inside = score_map.score[90:140, 110:170]
+    assert count_stable(inside) == inside.size
+    above = THRESHOLD + STABILITY_OFFSET
+    assert count_stable(np.array([[above + 0.01, above - 0.01], [THRESHOLD - 0.1, 1.0]])) == 2
 
 
 def test_the_share_is_relative_to_the_examples_own_vote(canvas):
@@ -209,16 +211,16 @@ def test_the_share_is_relative_to_the_examples_own_vote(canvas):
     level = np.float32(np.log(probability / (1 - probability)))
     half_sure = np.where(logits_of(blob(canvas, (100, 80, 180, 150))) > 0, level, -SURE).astype(np.float32)
     runs, iou_pred = [half_sure] * 4, [0.9] * 4
-    vote = combine(decoded(runs, iou_pred), embedding(), canvas, smooth_px=2)
-    assert vote.on_example == pytest.approx(probability, rel=0.1)
-    assert vote.share[100:130, 120:160].min() > 0.95 and vote.found[85:145, 105:175].all()
-    assert vote.share.max() <= 1
+    score_map, found = voted(decoded(runs, iou_pred), embedding(), canvas, radius=2)
+    assert score_map.on_example == pytest.approx(probability, rel=0.1)
+    assert score_map.score[100:130, 120:160].min() > 0.95 and found[85:145, 105:175].all()
+    assert score_map.score.max() <= 1
 
 
 def test_a_vote_that_misses_the_example_is_not_blown_up(canvas):
     faint = np.full((256, 256), np.float32(np.log(0.01 / 0.99)))
-    vote = combine(decoded([faint] * 4, [0.9] * 4), embedding(), canvas, smooth_px=2)
-    assert vote.on_example == pytest.approx(0.01, rel=0.05) and not vote.found.any()
+    score_map, found = voted(decoded([faint] * 4, [0.9] * 4), embedding(), canvas, radius=2)
+    assert score_map.on_example == pytest.approx(0.01, rel=0.05) and not found.any()
 
 
 def test_what_is_a_little_below_the_cut_is_found_where_it_is_broad_only():
@@ -227,6 +229,5 @@ def test_what_is_a_little_below_the_cut_is_found_where_it_is_broad_only():
     share[24:36, 24:36] = 0.45  # the weak middle of a large roof
     share[8:10, 8:52] = 0.45  # a blurred rim
     share[54:60, 0:2] = 0.45  # too little for anything
-    vote = Vote(share, 0.9, share > CUT, share, 0.9)
-    found = average([vote], [np.s_[:, :]], np.ones(share.shape, bool), smooth_px=0).found
+    found = threshold(share, np.ones(share.shape, bool), 0)
     assert found[10:50, 10:50].all() and found.sum() == 40 * 40

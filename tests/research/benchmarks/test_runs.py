@@ -18,17 +18,17 @@ from scipy import ndimage
 from core.canvas.example import Example, read_example
 from core.canvas.prompts import STRATEGIES
 from core.geo.raster import Raster
+from core.pipeline.plan import SearchPlan, SearchSettings
 from core.sam.answers import Decoded, Embedding
 from core.sam.geometry import LOGIT_STRIDE
 from core.sam.segmenter import Segmenter
-from core.targets import target_named
 from research.benchmarks import accuracy, baselines, canvas, model
 from research.benchmarks.cases import draw_cases, read_place
 from research.benchmarks.clicks import correction, cut_view, middle
 from research.benchmarks.layouts import LAYOUTS, Lecture
 from research.benchmarks.masks import bounds
 from research.benchmarks.separation import prototype, separation
-from research.benchmarks.tiles import Search, voting
+from research.benchmarks.tiles import search_with, voting
 
 QUARTER = Affine(0.25, 0, 500_000, 0, -0.25, 5_400_000)  # a quarter of a metre per pixel
 SQUARES = [(40, 40), (150, 60), (60, 180), (220, 220), (190, 140)]  # column, row of the upper left corner
@@ -105,7 +105,8 @@ def search_of(squares, tmp_path, segmenter, stack):
     case = draw_cases([place], tmp_path, examples=1, seed=0)[0]
     raster = stack.enter_context(Raster(squares[0]))
     example = read_example(case.example_path, raster)
-    return Search(raster, example, target_named("building"), 0.25, segmenter), place
+    settings = SearchSettings(resolution=0.25, extent=place.extent_map)
+    return SearchPlan(example, raster, settings), segmenter, place
 
 
 @pytest.fixture
@@ -117,9 +118,9 @@ def search(squares, tmp_path, bright):
 
 
 def test_persam_finds_every_object_as_its_own(search):
-    job, place = search
+    plan, segmenter, place = search
 
-    found = job.run(baselines.persam, place.extent_map)
+    found = search_with(plan, segmenter, baselines.persam)
 
     assert len(found) == len(SQUARES)
     assert shapely.union_all(found.geometry).symmetric_difference(
@@ -128,7 +129,7 @@ def test_persam_finds_every_object_as_its_own(search):
 
 
 def test_automatic_keeps_what_is_like_the_example_and_of_its_size(search, monkeypatch):
-    job, place = search
+    plan, segmenter, place = search
 
     class Generator:
         def __init__(self, *_, point_grids, **__):
@@ -146,34 +147,33 @@ def test_automatic_keeps_what_is_like_the_example_and_of_its_size(search, monkey
             ]
 
     monkeypatch.setattr(baselines, "SamAutomaticMaskGenerator", Generator)
-    job.segmenter.sam = None
+    segmenter.sam = None
 
-    found = job.run(baselines.automatic, place.extent_map)
+    found = search_with(plan, segmenter, baselines.automatic)
 
     assert len(found) == len(SQUARES)
     assert found.intersects(shapely.union_all(place.truth.geometry)).all()
 
 
 def test_automatic_runs_on_a_real_network(search, embedded_sam, monkeypatch):
-    job, place = search
+    plan, segmenter, place = search
     monkeypatch.setattr(baselines, "LEAST_SPACING", 256)
     monkeypatch.setattr(baselines, "MOST_SPACING", 256)
     monkeypatch.setattr(baselines, "LEAST_IOU", -10)
     monkeypatch.setattr(baselines, "LEAST_STABILITY", 0)
-    real = dataclasses.replace(job, segmenter=Segmenter(embedded_sam, "random"))
+    real = Segmenter(embedded_sam, "random")
 
-    found = real.run(baselines.automatic, place.extent_map)
+    found = search_with(plan, real, baselines.automatic)
 
     assert {"score", "area_m2"} <= set(found.columns)
 
 
 @pytest.mark.parametrize("name", list(LAYOUTS))
 def test_every_layout_shows_example_and_query_and_finds_the_squares(search, name):
-    job, place = search
+    plan, segmenter, place = search
     layout = LAYOUTS[name]
-    crops = layout.crops(job.example, 0.25, None)
-    grid = layout.grid(320, 320, crops, SIDE)
-    stitched = layout.canvas(crops, job._read, grid, next(grid.tiles()))
+    crops = layout.crops(plan)
+    stitched = layout.canvas(crops, plan.work_grid, next(layout.tiling(plan, crops).tiles()))
 
     assert max(stitched.image.shape) <= 1024
     assert stitched.image[stitched.example].mean() > 200
@@ -181,23 +181,22 @@ def test_every_layout_shows_example_and_query_and_finds_the_squares(search, name
     assert not (stitched.query & (stitched.example | stitched.ring)).any()
     assert not stitched.query[:, : stitched.column].any()
     shown = stitched.image[:320, stitched.column : stitched.column + 320]
-    with rasterio.open(job.query.path) as dataset:
+    with rasterio.open(plan.work_grid.raster.path) as dataset:
         assert np.array_equal(shown, dataset.read().transpose(1, 2, 0)[: shown.shape[0], : shown.shape[1]])
 
-    found = job.run(voting(STRATEGIES["random-point"], 4), place.extent_map, layout)
+    found = search_with(plan, segmenter, voting(STRATEGIES["random-point"], 4), layout=layout)
     assert shapely.union_all(found.geometry).symmetric_difference(
         shapely.union_all(place.truth.geometry)
     ).area < (0.15 * place.truth.area.sum())
 
 
 def test_lecture_layout_gives_all_objects_and_negatives_from_all_the_rest(search):
-    job, place = search
-    px_from_map = (~job.query.map_from_px).to_shapely()
+    plan, segmenter, place = search
+    px_from_map = (~plan.work_grid.raster.map_from_px).to_shapely()
     objects = [shapely.affinity.affine_transform(each, px_from_map) for each in place.truth.geometry]
     layout = Lecture(objects)
-    crops = layout.crops(job.example, 0.25, None)
-    grid = layout.grid(320, 320, crops, SIDE)
-    stitched = layout.canvas(crops, job._read, grid, next(grid.tiles()))
+    crops = layout.crops(plan)
+    stitched = layout.canvas(crops, plan.work_grid, next(layout.tiling(plan, crops).tiles()))
 
     assert stitched.example.sum() == sum(each.area for each in objects)
     assert (stitched.example | stitched.ring).sum() == crops[0].valid.sum()
@@ -340,12 +339,12 @@ def test_other_objects_are_no_surroundings(squares):
 
 
 def test_canvas_table_compares_layouts_on_the_same_ground(search, tmp_path):
-    job, place = search
+    plan, segmenter, place = search
     case = draw_cases([place], tmp_path, examples=1, seed=0)[0]
     options = argparse.Namespace(sizes=[24, 48], layouts=["column", "corner"], area=None, seed=0)
 
     measured = canvas.measure_case(
-        case, "building", voting(STRATEGIES["random-point"], 4), job.segmenter, options
+        case, "building", voting(STRATEGIES["random-point"], 4), segmenter, options
     )
     page = canvas.table("building", [measured] * 2, options.layouts, options.sizes, 0)
 

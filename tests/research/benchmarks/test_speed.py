@@ -8,8 +8,9 @@ import pytest
 
 from core.canvas.example import read_example
 from core.canvas.stitch import crop_side
-from core.canvas.tiling import Grid
+from core.canvas.tiling import Tiling
 from core.geo.raster import Raster
+from core.geo.work_grid import WorkGrid
 from research.benchmarks import speed, speed_sides
 from research.benchmarks.speed_page import BEGIN, END, write_page
 from research.benchmarks.synthetic import RESOLUTION, write_raster
@@ -150,9 +151,9 @@ def test_the_raster_takes_as_many_tiles_as_asked_and_shows_its_example(tmp_path)
         assert min(raster.metres_per_pixel) == pytest.approx(RESOLUTION, rel=1e-3)
         example = read_example(example_path, raster)
         longer = example.longer_side_m / RESOLUTION
-        tiles = list(Grid(raster.width, raster.height, crop_side(longer), longer).tiles())
+        tiles = list(Tiling(raster.width, raster.height, crop_side(longer), longer).tiles())
         assert len(tiles) == 6
-        bright = raster.read(0, 0, 1024, 1024, RESOLUTION)[0][..., 0] > 150
+        bright = WorkGrid(raster, RESOLUTION).read(0, 0, 1024, 1024)[0][..., 0] > 150
     left, top, right, bottom = (round(edge) for edge in example.polygons_px[0].bounds)
     assert bright[top:bottom, left:right].all()
     assert not bright[top - 8 : top, left:right].any() and bright[:, right + 100 :].any()

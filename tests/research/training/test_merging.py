@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip("cv2")
 
-from research.training.joining import judged
 from research.training.logistic import Judged, fit, loss, together
+from research.training.merging import judged
 
 PAIRS = np.array([[1, 2], [2, 3], [3, 4]])
 
@@ -20,21 +20,21 @@ def pieces():
 def test_two_pieces_on_one_object_are_one(pieces):
     truth = np.where(pieces <= 2, 7, np.where(pieces == 3, 2, 0))
     truth[:, 19:21] = 0  # outlines never meet to the pixel
-    same, weights = judged(pieces, truth, PAIRS, example_px=100.0)
+    same, weights = judged(pieces, truth, PAIRS, example_area=100.0)
     assert same.tolist() == [True, False, False]
     assert (weights > 0).all()
 
 
 def test_pieces_on_mere_ground_say_nothing(pieces):
     truth = np.where(pieces == 1, 1, 0)
-    same, weights = judged(pieces, truth, PAIRS, example_px=100.0)
+    same, weights = judged(pieces, truth, PAIRS, example_area=100.0)
     assert not same.any()
     assert weights[0] > 0 and not weights[1:].any()
 
 
 def test_a_sliver_counts_less_than_half_a_roof(pieces):
     pieces[:, 10:19] = 1
-    _, weights = judged(pieces, np.ones_like(pieces), PAIRS, example_px=100.0)
+    _, weights = judged(pieces, np.ones_like(pieces), PAIRS, example_area=100.0)
     assert weights[0] < weights[2]
 
 

@@ -9,7 +9,7 @@ import shapely
 pytest.importorskip("cv2")
 
 from research.benchmarks.cases import Case, Place
-from research.training.likeness import right
+from research.training.scoring import right
 
 ROOFS = [
     shapely.box(10, 10, 20, 20),

@@ -1,6 +1,6 @@
-"""Fit how ``core.instances.merging`` weighs its signs, on pairs of pieces whose truth is known.
+"""Fit how ``core.instances.merging`` weighs its features, on pairs of pieces whose truth is known.
 
-``python -m research.training.joining`` prints the weights. Borders err most where the network has
+``python -m research.training.merging`` prints the weights. Borders err most where the network has
 never been, so both real places are shown to the model of synthetic scenes alone, and
 scenes of seeds that no step draws to the model that ships. ``detect`` runs on examples
 drawn by the seed; each pair of touching pieces is one object where the same object of the
@@ -12,16 +12,11 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
-from affine import Affine
-from rasterio.features import rasterize
-from shapely.affinity import affine_transform
 
-from core.instances import merging, watershed
+from core.instances import merging
 from core.sam.segmenter import Segmenter
-from core.vectors import polygonize
 from research.benchmarks.cases import Case, draw_cases, read_place
 from research.training import recorded
 from research.training.export import MODEL_FILE
@@ -36,7 +31,7 @@ LARGEST_WEIGHT, LEAST_WEIGHT = 0.5, 0.02  # of a pair, by its smaller piece's ar
 
 
 def judged(
-    pieces: np.ndarray, truth: np.ndarray, pairs: np.ndarray, example_px: float
+    pieces: np.ndarray, truth: np.ndarray, pairs: np.ndarray, example_area: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which pairs (P, 2) are one object by the truth's numbers, and what each counts, 0 on mere ground."""
     shape = int(pieces.max()) + 1, int(truth.max()) + 1
@@ -46,40 +41,25 @@ def judged(
     purity = shared.max(axis=1) / np.maximum(area, 1)
     one, other = pairs.T
     same = (owner[one] == owner[other]) & (owner[one] > 0)
-    size = np.minimum(area[one], area[other]) * np.minimum(purity[one], purity[other]) / example_px
+    size = np.minimum(area[one], area[other]) * np.minimum(purity[one], purity[other]) / example_area
     counts = np.clip(size, 0, LARGEST_WEIGHT) + LEAST_WEIGHT
     return same, np.where((owner[one] > 0) | (owner[other] > 0), counts, 0.0)
 
 
 def pairs_of(case: Case, segmenter: Segmenter) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Signs, answers and weights of all pairs that a run with one example meets, tile by tile."""
-    seen: list[dict] = []
-    parted: list[dict] = []  # the tile at hand, where its objects are wide enough for borders
-    trace = polygonize.trace
-
-    def record_pieces(tile: merging.Parted) -> np.ndarray:
-        pairs = merging.neighbours(tile.pieces)
-        signs = merging.signs(pairs, tile)
-        parted.append({"pieces": tile.pieces, "pairs": pairs, "signs": signs, "example_px": tile.example_px})
-        return merging.join(tile)
-
-    def record_place(vote, cell_tile, x_work, y_work):
-        seen.extend(tile | {"place": (x_work, y_work)} for tile in parted)
-        parted.clear()
-        return trace(vote, cell_tile, x_work, y_work)
-
-    with (
-        mock.patch.object(watershed, "join", record_pieces),
-        mock.patch.object(polygonize, "trace", record_place),
-    ):
-        _, work_from_map = recorded.run(case, segmenter, "building")
-    outlines = [affine_transform(outline, work_from_map) for outline in case.place.truth.geometry]
-    numbered = [(outline, number) for number, outline in enumerate(outlines, start=1)]
+    """Features, answers and weights of all pairs that a run with one example meets, tile by tile."""
+    _, results, work_grid, _ = recorded.run(case, segmenter, "building")
+    outlines_work = [work_grid.to_work(outline) for outline in case.place.truth.geometry]
     rows = []
-    for tile in seen:
-        place = Affine.translation(*tile["place"])
-        truth = rasterize(numbered, tile["pieces"].shape, transform=place, dtype="int32")
-        rows.append((tile["signs"], *judged(tile["pieces"], truth, tile["pairs"], tile["example_px"])))
+    for result in results:
+        partition = result.partition
+        if partition is None:  # objects are too narrow for boundaries
+            continue
+        pairs = merging.neighbours(partition.pieces)
+        tile, shape = result.tile, partition.pieces.shape
+        truth = work_grid.rasterize(outlines_work, tile.x_work, tile.y_work, shape)
+        answers = judged(partition.pieces, truth, pairs, partition.example_area)
+        rows.append((merging.features(pairs, partition), *answers))
     return rows
 
 
@@ -105,7 +85,7 @@ def main() -> None:
             print(f"{place}: {len(places[place].true)} pairs", flush=True)
         network, rows = Segmenter.load("embedded", str(arguments.model), "cpu", "single"), []
         for seed in range(FIRST_SEED, FIRST_SEED + SCENES):
-            raster = write_scene(FOLDER.parent / "joining_scenes", seed)
+            raster = write_scene(FOLDER.parent / "merging_scenes", seed)
             for case in _cases(raster, raster.with_name(f"{seed}_truth.gpkg"), 1, folder):
                 rows += pairs_of(case, network)
         places["scenes"] = together(rows)

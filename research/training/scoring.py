@@ -1,6 +1,6 @@
-"""Fit how ``core.instances.scoring`` weighs its signs, on detections whose truth is known.
+"""Fit how ``core.instances.scoring`` weighs its features, on detections whose truth is known.
 
-``python -m research.training.likeness`` prints the weights. As for ``research.training.joining`` the real
+``python -m research.training.scoring`` prints the weights. As for ``research.training.merging`` the real
 places, among them all tiles with boxes of vehicles, are shown to the model of synthetic scenes alone,
 which has never seen a real one, and scenes of seeds that no step draws to the model that ships.
 ``detect`` runs on examples drawn by the seed; what it finds is an object like the example where
@@ -16,25 +16,23 @@ import argparse
 import tempfile
 from collections import defaultdict
 from pathlib import Path
-from unittest import mock
 
 import geopandas as gpd
 import numpy as np
 import shapely
-from shapely.affinity import affine_transform
 
 from core.errors import InputError
 from core.instances import scoring
 from core.metrics import match, overlaps, shapes_on
+from core.pipeline.tile import TileResult
 from core.sam.segmenter import Segmenter
-from core.vectors import polygonize
 from research.benchmarks.accuracy import BOX_IOU, OUTLINE_IOU
 from research.benchmarks.cases import Case, draw_cases, read_place
 from research.benchmarks.causes import HALF
 from research.training import recorded
 from research.training.export import MODEL_FILE
-from research.training.joining import FIRST_SEED, SCENES, SYNTHETIC_MODEL
 from research.training.logistic import Rows, report, together
+from research.training.merging import FIRST_SEED, SCENES, SYNTHETIC_MODEL
 from research.training.plates import REAL_DATA
 from research.training.unseen_scenes import FOLDER, write_scene
 
@@ -53,50 +51,41 @@ def right(found: gpd.GeoDataFrame, case: Case, *, boxes: bool) -> tuple[np.ndarr
     return (on_objects >= HALF) | matching.hit_found, ~matching.ignored
 
 
-def signs_of(case: Case, segmenter: Segmenter, target: str) -> tuple[gpd.GeoDataFrame, np.ndarray]:
-    """What a run with one example finds, whatever its score, and its signs (F, 4); NaN for what was drawn."""
-    told: list[np.ndarray] = []  # of the tile at hand
-    tiles: list[tuple] = []
-    trace, of_tile = polygonize.trace, scoring.likeness
-
-    def record_signs(vote, target, example_px):
-        told.append(scoring.signs(vote, example_px))
-        return of_tile(vote, target, example_px)
-
-    def record_tile(vote, cell_tile, x_work, y_work):
-        if told:
-            tiles.append((vote.objects, told.pop(), cell_tile, x_work, y_work))
-        return trace(vote, cell_tile, x_work, y_work)
-
-    with (
-        mock.patch.object(scoring, "likeness", record_signs),
-        mock.patch.object(polygonize, "trace", record_tile),
-    ):
-        found, work_from_map = recorded.run(case, segmenter, target)
-    points = [affine_transform(shape.representative_point(), work_from_map) for shape in found.geometry]
-    return found, np.array([_at(point, tiles) for point in points]).reshape(len(found), -1)
+def features_of(case: Case, segmenter: Segmenter, target: str) -> tuple[gpd.GeoDataFrame, np.ndarray]:
+    """What one example finds, whatever its score, and its features (F, 4); NaN for what was drawn."""
+    found, results, work_grid, plan = recorded.run(case, segmenter, target)
+    smallest = min(plan.example_areas)
+    measured = []
+    for result in results:
+        own, score_map = result.unlabelled, result.score_map
+        if own.match_probability is not None and score_map is not None:
+            measured.append((result, scoring.features(own.objects, score_map, smallest)))
+    points = [work_grid.to_work(shape.representative_point()) for shape in found.geometry]
+    return found, np.array([_at(point, measured) for point in points]).reshape(len(found), -1)
 
 
-def _at(point_work: shapely.Point, tiles: list[tuple]) -> np.ndarray:
-    """Signs (4,) of the object at a point, as the tile sees it that answers for the point."""
-    for objects, told, (rows, columns), x_work, y_work in tiles:
-        row, column = int(point_work.y) - y_work, int(point_work.x) - x_work
+def _at(point_work: shapely.Point, measured: list[tuple[TileResult, np.ndarray]]) -> np.ndarray:
+    """Features (4,) of the object at a point, as the tile sees it that answers for the point."""
+    for result, features in measured:
+        tile = result.tile
+        (rows, columns), objects = tile.cell_tile, result.segmentation.objects
+        row, column = int(point_work.y) - tile.y_work, int(point_work.x) - tile.x_work
         if rows.start <= row < rows.stop and columns.start <= column < columns.stop:
             number = objects[row, column]
-            if 0 < number <= len(told):  # beyond are what was drawn, which need no signs
-                return told[number - 1]
-    return np.full(scoring.SIGNS, np.nan)
+            if 0 < number <= len(features):  # beyond are what was drawn
+                return features[number - 1]
+    return np.full(scoring.N_FEATURES, np.nan)
 
 
 def rows_of(cases: list[Case], segmenter: Segmenter, target: str, *, boxes: bool = False) -> Rows:
-    """Signs, answers and weights of all that is found in some cases."""
+    """Features, answers and weights of all that is found in some cases."""
     rows = []
     for case in cases:
-        found, signs = signs_of(case, segmenter, target)
+        found, features = features_of(case, segmenter, target)
         true, is_judged = right(found, case, boxes=boxes)
-        used = is_judged & np.isfinite(signs).all(axis=1)
+        used = is_judged & np.isfinite(features).all(axis=1)
         if used.any():
-            rows.append((signs[used], true[used], np.full(used.sum(), used.sum() ** -0.5)))
+            rows.append((features[used], true[used], np.full(used.sum(), used.sum() ** -0.5)))
     return rows
 
 
@@ -131,7 +120,7 @@ def main() -> None:
             rows["vehicle"]["estonia"] += rows_of(cases, network, "vehicle", boxes=True)
         network = Segmenter.load("embedded", str(arguments.model), "cpu", "single")
         for seed in range(FIRST_SEED, FIRST_SEED + SCENES):
-            raster = write_scene(FOLDER.parent / "likeness_scenes", seed)
+            raster = write_scene(FOLDER.parent / "scoring_scenes", seed)
             for target in rows:
                 cases = cases_on(raster, raster.with_name(f"{seed}_truth.gpkg"), target, 1, folder)
                 rows[target]["scenes"] += rows_of(cases, network, target)
