@@ -210,7 +210,7 @@ def _bytes_of(arrays: Arrays) -> int:
 
 
 def usable_cache(cache: Cache | None, network: Any) -> Cache | None:
-    """Give the cache for a network's results; None for one from no file, which has no name to keep them by."""
+    """Give the cache for a network's results; None for one from no file: it has no name to keep them by."""
     return cache if cache is not None and network.identity is not None else None
 
 

@@ -156,7 +156,7 @@ def test_automatic_keeps_what_is_like_the_example_and_of_its_size(search, monkey
 
 
 def test_automatic_runs_on_a_real_network(search, embedded_sam, monkeypatch):
-    plan, segmenter, place = search
+    plan, _, _ = search
     monkeypatch.setattr(baselines, "LEAST_SPACING", 256)
     monkeypatch.setattr(baselines, "MOST_SPACING", 256)
     monkeypatch.setattr(baselines, "LEAST_IOU", -10)
@@ -191,7 +191,7 @@ def test_every_layout_shows_example_and_query_and_finds_the_squares(search, name
 
 
 def test_lecture_layout_gives_all_objects_and_negatives_from_all_the_rest(search):
-    plan, segmenter, place = search
+    plan, _, place = search
     px_from_map = (~plan.work_grid.raster.map_from_px).to_shapely()
     objects = [shapely.affinity.affine_transform(each, px_from_map) for each in place.truth.geometry]
     layout = Lecture(objects)
@@ -339,7 +339,7 @@ def test_other_objects_are_no_surroundings(squares):
 
 
 def test_canvas_table_compares_layouts_on_the_same_ground(search, tmp_path):
-    plan, segmenter, place = search
+    _, segmenter, place = search
     case = draw_cases([place], tmp_path, examples=1, seed=0)[0]
     options = argparse.Namespace(sizes=[24, 48], layouts=["column", "corner"], area=None, seed=0)
 
