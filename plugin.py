@@ -10,7 +10,7 @@ from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QAction
 
-from .ui.dock import ExemplarDock
+from .ui.dock.dock import ExemplarDock
 from .ui.processing.provider import ExemplarProvider
 
 FOLDER = Path(__file__).resolve().parent

@@ -9,8 +9,8 @@ from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import QUrl
 from qgis.PyQt.QtWidgets import QPushButton
 
-from .engine_process import EngineError
-from .texts import tr
+from .errors import EngineError
+from .translation import tr
 
 TITLE = "Exemplar"
 

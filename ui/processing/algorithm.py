@@ -24,11 +24,11 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QIcon
 
-from .. import layers
-from ..engine_client import EngineError
-from ..example import UnusableExampleError
-from ..texts import tr
-from .engine import RunEngine, run_engine
+from ..errors import EngineError, UserError
+from ..layers.job_files import new_job_folder
+from ..layers.styles import apply_style
+from ..translation import tr
+from .run_engine import RunEngine, run_engine
 
 RESOURCES = Path(__file__).resolve().parents[2] / "resources"
 ICON = RESOURCES / "icons" / "exemplar.svg"
@@ -36,9 +36,6 @@ ICON = RESOURCES / "icons" / "exemplar.svg"
 # The command line's stable words for what an example shows: scripts and saved models hold them. All other
 # lists (strategies, models) are the engine's and may grow with it, so they are not repeated here.
 TARGETS = ["building", "vehicle", "other"]
-
-# What can be wrong with an input, each as a sentence for the user.
-INPUT_PROBLEMS = (layers.LayerError, UnusableExampleError)
 
 
 class EngineAlgorithm(QgsProcessingAlgorithm):
@@ -132,7 +129,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     @contextmanager
     def job_folder(self) -> Iterator[Path]:
         """A folder for the files between QGIS and the engine; a long batch must not pile them up."""
-        folder = layers.new_job_folder()
+        folder = new_job_folder()
         try:
             yield folder
         finally:
@@ -150,7 +147,7 @@ class ImageAlgorithm(EngineAlgorithm):
         if fine:
             try:
                 self._read(parameters, context)
-            except INPUT_PROBLEMS as error:
+            except UserError as error:
                 return False, str(error)
         return fine, problem
 
@@ -167,7 +164,7 @@ class LayerStyle(QgsProcessingLayerPostProcessorInterface):
         self._kept.append(self)
 
     def postProcessLayer(self, layer: QgsMapLayer, _context, _feedback) -> None:
-        layers.style(layer, self._style)
+        apply_style(layer, self._style)
 
 
 def telling(feedback: QgsProcessingFeedback) -> Callable[[float, str], None]:

@@ -24,12 +24,14 @@ from qgis.core import (
 )
 
 from ...core.protocol import ENCODINGS, PRECISIONS, DetectRequest
-from .. import layers
-from ..texts import tr
+from ..errors import UserError
+from ..layers.examples import example_on_raster, write_roles
+from ..layers.rasters import shown_bands
+from ..translation import tr
 from . import inputs
-from .algorithm import INPUT_PROBLEMS, TARGETS, ImageAlgorithm, LayerStyle, default_of, ended_early, telling
+from .algorithm import TARGETS, ImageAlgorithm, LayerStyle, default_of, ended_early, telling
 from .destination import check_destination
-from .written_raster import take_crs
+from .output_raster import assign_crs
 
 POLYGONS = QgsProcessing.SourceType.TypeVectorPolygon
 _INTEGER = QgsProcessingParameterNumber.Type.Integer
@@ -177,7 +179,7 @@ class DetectAlgorithm(ImageAlgorithm):
     ) -> bool:
         try:
             self._request, self._polygons, raster, drawn_on = self._read(parameters, context)
-        except INPUT_PROBLEMS as error:  # in a model nobody has checked the values before
+        except UserError as error:  # in a model nobody has checked the values before
             raise QgsProcessingException(str(error)) from error
         self._crs, self._file_crs = raster.crs(), raster.dataProvider().crs()
         self._example_crs = drawn_on.dataProvider().crs()
@@ -191,13 +193,13 @@ class DetectAlgorithm(ImageAlgorithm):
         other_path = inputs.raster_path(other) if other is not None else None
         source = self.parameterAsSource(parameters, "EXAMPLE", context)
         if source is None:
-            raise layers.LayerError(self.invalidSourceError(parameters, "EXAMPLE"))
+            raise UserError(self.invalidSourceError(parameters, "EXAMPLE"))
         example = self.parameterAsVectorLayer(parameters, "EXAMPLE", context)
         check_destination(parameters.get("OUTPUT"), [raster, other, example])
         drawn_on = other if other is not None else raster
         named = self.parameterAsString(parameters, "ROLE", context)
         polygons = [
-            (role, layers.example_on_raster(example, drawn_on, context.transformContext(), role))
+            (role, example_on_raster(example, drawn_on, context.transformContext(), role))
             for role, example in inputs.examples(source, named).by_role()
         ]
         request = DetectRequest(
@@ -211,8 +213,8 @@ class DetectAlgorithm(ImageAlgorithm):
                 raster,
                 context.transformContext(),
             ),
-            bands=layers.shown_bands(raster),
-            example_bands=layers.shown_bands(other) if other is not None else None,
+            bands=shown_bands(raster),
+            example_bands=shown_bands(other) if other is not None else None,
             target=self.parameterAsEnumString(parameters, "TARGET", context),
             strategy=self.parameterAsString(parameters, "STRATEGY", context).strip(),
             model=self.parameterAsString(parameters, "MODEL", context).strip(),
@@ -243,17 +245,15 @@ class DetectAlgorithm(ImageAlgorithm):
             request.output = str(folder / "detections.gpkg")
             request.mask = inputs.absolute_output(mask) or None
             try:
-                layers.write_roles(
-                    request.example, self._polygons, self._example_crs, context.transformContext()
-                )
-            except layers.LayerError as error:
+                write_roles(request.example, self._polygons, self._example_crs, context.transformContext())
+            except UserError as error:
                 raise QgsProcessingException(str(error)) from error
             result = self._detect(request, feedback)
             if result is None:
                 return ended_early(feedback)
             output = self._copy(request.output, parameters, context)
         if mask:
-            take_crs(request.mask, self._crs, self._file_crs)
+            assign_crs(request.mask, self._crs, self._file_crs)
         feedback.pushInfo(
             tr(
                 "{count} found in {seconds:.1f} s, at {resolution:.2f} m per pixel, "

@@ -20,12 +20,13 @@ from qgis.core import (
 )
 
 from ...core.protocol import EdgesRequest
-from .. import layers
-from ..texts import tr
+from ..errors import UserError
+from ..layers.rasters import shown_bands
+from ..translation import tr
 from . import inputs
-from .algorithm import INPUT_PROBLEMS, ImageAlgorithm, LayerStyle, default_of, ended_early, telling
+from .algorithm import ImageAlgorithm, LayerStyle, default_of, ended_early, telling
 from .destination import check_destination
-from .written_raster import take_crs
+from .output_raster import assign_crs
 
 LINES = QgsProcessing.SourceType.TypeVectorLine
 _DOUBLE = QgsProcessingParameterNumber.Type.Double
@@ -112,7 +113,7 @@ class EdgesAlgorithm(ImageAlgorithm):
     ) -> bool:
         try:
             self._request = self._read(parameters, context)
-        except INPUT_PROBLEMS as error:  # in a model nobody has checked the values before
+        except UserError as error:  # in a model nobody has checked the values before
             raise QgsProcessingException(str(error)) from error
         raster = self.parameterAsRasterLayer(parameters, "RASTER", context)
         self._crs, self._file_crs = raster.crs(), raster.dataProvider().crs()
@@ -133,7 +134,7 @@ class EdgesAlgorithm(ImageAlgorithm):
                 raster,
                 context.transformContext(),
             ),
-            bands=layers.shown_bands(raster),
+            bands=shown_bands(raster),
             model=self.parameterAsString(parameters, "MODEL", context).strip(),
             checkpoint=inputs.absolute(self.parameterAsFile(parameters, "CHECKPOINT", context)) or None,
             resolution=None
@@ -159,7 +160,7 @@ class EdgesAlgorithm(ImageAlgorithm):
             lines = (
                 self.copied(request.lines, "LINES", parameters, context, self._crs) if with_lines else None
             )
-        take_crs(request.output, self._crs, self._file_crs)
+        assign_crs(request.output, self._crs, self._file_crs)
         feedback.pushInfo(tr("Done in {seconds:.1f} s, at {resolution:.2f} m per pixel.").format(**result))
         if context.willLoadLayerOnCompletion(output):
             context.layerToLoadOnCompletionDetails(output).setPostProcessor(LayerStyle("edges"))

@@ -18,8 +18,8 @@ from qgis.core import (
 )
 
 from ...core.protocol import EvaluateRequest
-from .. import layers
-from ..texts import tr
+from ..errors import UserError
+from ..translation import tr
 from . import inputs
 from .algorithm import TARGETS, EngineAlgorithm, ended_early
 
@@ -100,7 +100,7 @@ class EvaluateAlgorithm(EngineAlgorithm):
                 self._crs,
                 context.transformContext(),
             )
-        except layers.LayerError as error:
+        except UserError as error:
             raise QgsProcessingException(str(error)) from error
         self._request = EvaluateRequest(
             detections="",
@@ -121,7 +121,7 @@ class EvaluateAlgorithm(EngineAlgorithm):
             try:
                 for name, source in self._sources.items():
                     inputs.write_polygons(source, self._crs, str(folder / f"{name}.gpkg"), context)
-            except layers.LayerError as error:
+            except UserError as error:
                 raise QgsProcessingException(str(error)) from error
             with self.engine(feedback) as engine:
                 figures = engine.evaluate(request, feedback.isCanceled)

@@ -7,7 +7,7 @@ from pathlib import Path
 from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
-from . import engine
+from . import run_engine
 from .algorithm import ICON
 from .detect import DetectAlgorithm
 from .edges import EdgesAlgorithm
@@ -49,4 +49,4 @@ class ExemplarProvider(QgsProcessingProvider):
 
     def unload(self) -> None:
         """Leave no engine behind: a run that is under way ends as failed."""
-        engine.end_all()
+        run_engine.end_all()
