@@ -1,4 +1,4 @@
-"""Translation of texts that don't belong to a widget."""
+"""Translates texts that don't belong to a widget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands for a terminal, to be read and copied whole however narrow the dock is."""
+"""Shows commands for a terminal, which can be read and copied however narrow the dock is."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CommandsBox(QWidget):
         layout.addWidget(self.copy_button)
 
     def show_commands(self, commands: str) -> None:
-        """Show commands; nothing for none."""
+        """Show commands; hide the box where there are none."""
         if commands != self._text.toPlainText():
             self._text.setPlainText(commands)
         self.setVisible(bool(commands))

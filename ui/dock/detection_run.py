@@ -1,4 +1,4 @@
-"""One detection after the other, from its request to its layer in the project."""
+"""Runs detections, one at a time, from the request to the layer in the project."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class DetectionRun(QObject):
         task.start()
 
     def cancel(self) -> None:
-        """Give the run up. The dock is free at once; the engine winds down in the background."""
+        """Cancel the run. The dock is free at once; the engine stops in the background."""
         task, self._task = self._task, None
         if task:
             task.cancel()

@@ -1,4 +1,4 @@
-"""The dock: leads from the example through the raster to the detections."""
+"""The dock: leads the user from the example through the raster to the detections."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .where_step import WhereStep
 
 
 class ExemplarDock(QgsDockWidget):
-    """The plugin's one panel.
+    """The plugin's panel in QGIS's window.
 
     Parameters
     ----------
@@ -110,13 +110,13 @@ class ExemplarDock(QgsDockWidget):
         QTimer.singleShot(0, self._start_if_shown)
 
     def _start_if_shown(self) -> None:
-        """The engine takes seconds to start: it does so while the example is drawn."""
+        """Start the engine, which takes seconds, while the user draws the example."""
         start = self.engine_start
         if not self._closed and self.isVisible() and not (start.hello or start.under_way or start.problem):
             start.begin()
 
     def close_down(self) -> None:
-        """Leave nothing behind: no process, no task, no tool, no signal."""
+        """End the process and the task, remove the tool, disconnect the signals."""
         self._closed = True
         QgsProject.instance().cleared.disconnect(self._project_cleared)
         QgsProject.instance().layersWillBeRemoved.disconnect(self._layers_removed)
@@ -132,7 +132,7 @@ class ExemplarDock(QgsDockWidget):
 
     @property
     def example(self) -> Example | None:
-        """The first polygon of what to find."""
+        """The first example of what to find."""
         return next(iter(self.examples.positive), None)
 
     @property
@@ -144,7 +144,7 @@ class ExemplarDock(QgsDockWidget):
         return self.drawing.tool
 
     def set_example(self, example: Example | None) -> None:
-        """Take over one example instead of all there are, or drop them."""
+        """Replace all examples by one, or remove them all."""
         self.drawing.replace(ExampleSet((example,)) if example else ExampleSet())
 
     def _examples_changed(self) -> None:
@@ -176,7 +176,7 @@ class ExemplarDock(QgsDockWidget):
         self._refresh()
 
     def _project_cleared(self) -> None:
-        """Another project is another place."""
+        """Drop the examples: another project shows another place."""
         self.drawing.forget()
         self.detection_run.clear_texts()
         self._refresh()
@@ -193,7 +193,7 @@ class ExemplarDock(QgsDockWidget):
 
     def _choose_python(self) -> None:
         if self.running or self.engine_start.under_way:
-            self._messages.warn(self.tr("The engine is at work: wait for its end, or cancel the run first."))
+            self._messages.warn(self.tr("The engine is busy: wait until it has finished, or cancel the run."))
         else:
             self.engine_start.ask_for_python(self)
 
@@ -226,7 +226,7 @@ class ExemplarDock(QgsDockWidget):
         self.detection_run.start(request, self._result_title(), raster)
 
     def cancel(self) -> None:
-        """Give the run up. The dock is free at once; the engine winds down in the background."""
+        """Cancel the run. The dock is free at once; the engine stops in the background."""
         self.detection_run.cancel()
 
     def _request(self, raster: QgsRasterLayer) -> DetectRequest:
@@ -282,7 +282,7 @@ class ExemplarDock(QgsDockWidget):
     # -- showing ----------------------------------------------------------------------------------
 
     def _missing(self) -> str:
-        """What has to be done before running, as a sentence; empty when nothing is."""
+        """Say in a sentence what has to be done before running; empty when nothing has."""
         raster = self.where_step.raster()
         if not self.examples:
             return self.tr("First draw an example.")

@@ -1,4 +1,4 @@
-"""The dock's first step as a widget: draw the example, more of them, and what is not meant."""
+"""The dock's first step as a widget: draw the example, more of them, and what not to find."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .note import Note
 
 
 class ExampleStep(QGroupBox):
-    """Step 1: draw the example, or take a selected polygon; then more of them, and what is not meant."""
+    """Step 1: draw the example or take a selected polygon, then add more, and what not to find."""
 
     draw_wanted = pyqtSignal(str)  # for what: "first", "more" or "not"; empty to stop drawing
     selection_wanted = pyqtSignal()
@@ -25,7 +25,7 @@ class ExampleStep(QGroupBox):
         self.draw_button.setToolTip(
             self.tr(
                 "Click the corners of one object; right click, double click or Enter closes it. "
-                "Backspace takes the last corner back, Esc starts anew."
+                "Backspace removes the last corner, Esc starts again."
             )
         )
         self.more_button = QPushButton(self.tr("+ One more"))
@@ -34,7 +34,7 @@ class ExampleStep(QGroupBox):
         )
         self.not_button = QPushButton(self.tr("− Not this"))
         self.not_button.setToolTip(
-            self.tr("Draw around something that is not meant, such as what a run found wrongly.")
+            self.tr("Draw around something that is not meant, such as a wrong detection.")
         )
         self._draw_buttons = {"first": self.draw_button, "more": self.more_button, "not": self.not_button}
         self.selection_button = QPushButton(self.tr("Use selected"))
@@ -64,7 +64,7 @@ class ExampleStep(QGroupBox):
         self.draw_wanted.emit(purpose if on else "")
 
     def show_state(self, examples: str, drawing: str, selectable: bool, undoable: bool) -> None:
-        """Show what there is.
+        """Show the examples and the drawing under way.
 
         Parameters
         ----------
@@ -89,7 +89,9 @@ class ExampleStep(QGroupBox):
             else self.tr("Select one polygon of a vector layer to use it as the example.")
         )
         if drawing == "not":
-            self._note.say(self.tr("Click the corners of what is not meant, right click to close it."))
+            self._note.say(
+                self.tr("Click the corners of something that is not meant, right click to close it.")
+            )
         elif drawing:
             self._note.say(self.tr("Click the corners of one object, right click to close it."))
         else:

@@ -1,4 +1,4 @@
-"""The dock's choice of a model: what each one costs, whether it is here, and how to get it."""
+"""The dock's panel for models: choose one, see its size and licence, download or import it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from ..errors import EngineError
 from ..messages import Messages
 
 
-def in_words(size: int) -> str:
-    """A number of bytes for people, in the user's language."""
+def format_size(size: int) -> str:
+    """Format a number of bytes in the user's language."""
     if size < 1_000_000_000:
         return f"{QLocale().toString(size / 1e6, 'f', 0)} MB"
     return f"{QLocale().toString(size / 1e9, 'g', 3)} GB"
 
 
 class ModelsPanel(QgsCollapsibleGroupBoxBasic):
-    """Choose a model; download or import the ones that are not here.
+    """Lets the user choose a model, and download or import the ones that are not here.
 
     Nothing is fetched without a press of the button that tells the size.
 
@@ -47,7 +47,7 @@ class ModelsPanel(QgsCollapsibleGroupBoxBasic):
     messages : Messages
     """
 
-    changed = pyqtSignal()  # another choice, or the chosen one has come
+    changed = pyqtSignal()  # another model was chosen, or the chosen one is here now
 
     def __init__(self, parent: QWidget, engine: EngineClient, messages: Messages) -> None:
         super().__init__(parent)
@@ -55,7 +55,7 @@ class ModelsPanel(QgsCollapsibleGroupBoxBasic):
         self._messages = messages
         self._models: dict[str, dict[str, Any]] = {}  # as the engine's hello tells them
         self._task: DownloadTask | None = None
-        self._coming = ""  # the model that the task fetches
+        self._fetched = ""  # the model that the task fetches
         self.model_box = QComboBox()
         self.model_box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._note = QLabel()
@@ -106,18 +106,18 @@ class ModelsPanel(QgsCollapsibleGroupBoxBasic):
         self.changed.emit()
 
     def model(self) -> str | None:
-        """The chosen model's name; None before the engine told which there are."""
+        """Return the chosen model's name; None before the engine has listed its models."""
         return self.model_box.currentData()
 
     def missing(self) -> str:
-        """What has to be done before this model can run, as a sentence; empty when nothing is."""
+        """Say in a sentence what has to be done before this model can run; empty when nothing has."""
         entry = self._entry()
         if not entry or entry.get("here", True):
             return ""
         if not entry.get("confirmed", True):
             return self.tr("This model can't be fetched here; choose another one.")
-        if self._coming == entry["name"]:
-            return self.tr("The model is on its way; run when it has come, or choose another one.")
+        if self._fetched == entry["name"]:
+            return self.tr("The model is being fetched: wait until it is here, or choose another one.")
         return self.tr("First download the model, or choose another one.")
 
     def _entry(self) -> dict[str, Any]:
@@ -131,8 +131,8 @@ class ModelsPanel(QgsCollapsibleGroupBoxBasic):
     # -- getting it -------------------------------------------------------------------------------
 
     @property
-    def coming(self) -> bool:
-        """Whether a model is being fetched."""
+    def fetching(self) -> bool:
+        """True while a model is being fetched."""
         return self._task is not None
 
     def download(self) -> None:
@@ -147,7 +147,7 @@ class ModelsPanel(QgsCollapsibleGroupBoxBasic):
         self._start(request, self.tr("Exemplar: importing {what}").format(what=title))
 
     def cancel(self) -> None:
-        """Give the download up; what has arrived is kept for the next one."""
+        """Cancel the download; what has arrived is kept for the next one."""
         if self._task:
             self._task.cancel()
 
@@ -169,16 +169,16 @@ class ModelsPanel(QgsCollapsibleGroupBoxBasic):
         task = DownloadTask(
             description, self._engine, request, lambda result, error: self._ended(task, result, error)
         )
-        task.progressChanged.connect(lambda percent: self._told(task, percent))
-        task.messaged.connect(lambda text: self._told(task, None, text))
-        self._task, self._coming = task, request.model
+        task.progressChanged.connect(lambda percent: self._show_progress(task, percent))
+        task.messaged.connect(lambda text: self._show_progress(task, None, text))
+        self._task, self._fetched = task, request.model
         self.bar.setRange(0, 0)  # it moves until there is something to show
         self.bar.setFormat("")
         self._refresh()
         self.changed.emit()
         task.start()
 
-    def _told(self, task: DownloadTask, percent: float | None, text: str = "") -> None:
+    def _show_progress(self, task: DownloadTask, percent: float | None, text: str = "") -> None:
         if task is not self._task:
             return
         if percent is not None:
@@ -190,7 +190,7 @@ class ModelsPanel(QgsCollapsibleGroupBoxBasic):
     def _ended(self, task: DownloadTask, result: dict[str, Any] | None, error: EngineError | None) -> None:
         if task is not self._task:
             return
-        self._task, name, self._coming = None, self._coming, ""
+        self._task, name, self._fetched = None, self._fetched, ""
         if result and name in self._models:
             self._models[name]["here"] = True
         self._refresh()
@@ -198,7 +198,7 @@ class ModelsPanel(QgsCollapsibleGroupBoxBasic):
             self._messages.failed(error)
             self._say(str(error))
         elif result is None and task.request.file is None:
-            self._say(self.tr("Cancelled. What has arrived is kept; the next download goes on from there."))
+            self._say(self.tr("Cancelled. What has arrived is kept; the next download continues from there."))
         elif result is None:
             self._say(self.tr("Cancelled."))
         self.changed.emit()
@@ -214,13 +214,13 @@ class ModelsPanel(QgsCollapsibleGroupBoxBasic):
         self._note.setVisible(bool(text))
 
     def _describe(self, entry: dict[str, Any]) -> str:
-        """Size, licence, memory, device and whether it is here, as one line."""
+        """Describe a model in one line: size, licence, memory, device, whether it is here."""
         if "size" not in entry:
             return ""
         parts = [
-            in_words(entry["size"]),
+            format_size(entry["size"]),
             entry.get("licence", ""),
-            self.tr("about {size} of memory").format(size=in_words(entry.get("memory", 0))),
+            self.tr("about {size} of memory").format(size=format_size(entry.get("memory", 0))),
             self.tr("for {device}").format(device=entry.get("suits", "")),
         ]
         if entry.get("here", True):
@@ -239,14 +239,16 @@ class ModelsPanel(QgsCollapsibleGroupBoxBasic):
         self.model_box.setEnabled(bool(self._models))
         self.model_box.setToolTip(self.model_box.currentText())
         self._say(self._describe(entry))
-        self.download_button.setText(self.tr("Download ({size})").format(size=in_words(entry.get("size", 0))))
+        self.download_button.setText(
+            self.tr("Download ({size})").format(size=format_size(entry.get("size", 0)))
+        )
         self.download_button.setToolTip(
-            self.tr("Fetches {address} into {file} and compares its SHA-256. It can be cancelled.").format(
+            self.tr("Downloads {address} to {file} and checks its SHA-256. It can be cancelled.").format(
                 address=entry.get("address", ""), file=entry.get("file", "")
             )
         )
         self.import_button.setToolTip(
-            self.tr("Copies the published file that you have to {file}, if its SHA-256 is right.").format(
+            self.tr("Copies your file to {file}, if it has the SHA-256 of the published one.").format(
                 file=entry.get("file", "")
             )
         )

@@ -1,4 +1,4 @@
-"""A line of small print in the dock, and the red in which it warns."""
+"""Small texts in the dock, in a readable red where they warn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REDS = (
 
 
 class Note(QLabel):
-    """Small print that wraps, so that a sentence never widens the dock."""
+    """Shows a sentence that wraps, so that it never widens the dock."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Note(QLabel):
         self.setSizePolicy(policy)
 
     def say(self, text: str, warning: bool = False) -> None:
-        """Show a sentence, in red if it warns; nothing for none."""
+        """Show a sentence, in red if it warns; hide the note where there is none."""
         self._warning = warning
         self.setText(text)
         self.setToolTip(text)  # a path has nothing to wrap at
@@ -55,15 +55,15 @@ class Note(QLabel):
             self._later.start()  # another theme: while it comes, the ground has colours of either
 
     def _colour(self) -> None:
-        style = warning_style(ground_of(self)) if self._warning else ""
+        style = warning_style(background_of(self)) if self._warning else ""
         if style != self.styleSheet():
             self._colouring = True
             self.setStyleSheet(style)
             self._colouring = False
 
 
-def ground_of(label: QWidget) -> QColor:
-    """The colour behind a label: that of the first widget below it that is not transparent.
+def background_of(label: QWidget) -> QColor:
+    """Return the colour behind a label: that of the first widget below it that is not transparent.
 
     Most are in QGIS's dark themes. The label's own palette says what it would fill itself with, if it did.
     """
@@ -77,7 +77,7 @@ def ground_of(label: QWidget) -> QColor:
 
 
 def warning_style(ground: QColor) -> str:
-    """The style sheet of a warning: the first red that is readable on this ground, else the most so."""
+    """Return the style of a warning: the first red that is readable on this ground, else the best one."""
 
     def shade(red: tuple[str, str]) -> float:
         return min(contrast(QColor(red[0]), ground), READABLE)
@@ -87,7 +87,7 @@ def warning_style(ground: QColor) -> str:
 
 
 def contrast(one: QColor, other: QColor) -> float:
-    """The contrast of two colours as WCAG 2 defines it, 1 to 21."""
+    """Compute the contrast of two colours as WCAG 2 defines it, 1 to 21."""
     dark, light = sorted((_luminance(one), _luminance(other)))
     return (light + 0.05) / (dark + 0.05)
 

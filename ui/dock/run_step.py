@@ -1,4 +1,4 @@
-"""The dock's third step as a widget: run, watch, cancel, save; and what to do where there is no engine."""
+"""The dock's third step as a widget: run, progress, cancel, save, and help where there is no engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .note import Note
 
 
 class RunStep(QGroupBox):
-    """Step 3: run, watch, cancel, save."""
+    """Step 3: run, see the progress, cancel, save."""
 
     run_wanted = pyqtSignal()
     cancel_wanted = pyqtSignal()
@@ -34,11 +34,11 @@ class RunStep(QGroupBox):
         self.setTitle(self.tr("3  Run"))
         self.regularize_box = QCheckBox(self.tr("Right angles"))
         self.regularize_box.setToolTip(
-            self.tr("Outlines with right angles, where that costs little: for buildings.")
+            self.tr("Draws outlines with right angles where that changes them little. For buildings.")
         )
         self.rectangles_box = QCheckBox(self.tr("Rectangles"))
         self.rectangles_box.setToolTip(
-            self.tr("Every object as a rectangle with length, width and direction: for vehicles.")
+            self.tr("Draws every object as a rectangle with length, width and direction. For vehicles.")
         )
         # A rectangle has right angles anyway.
         self.rectangles_box.toggled.connect(self.regularize_box.setDisabled)
@@ -53,7 +53,7 @@ class RunStep(QGroupBox):
         self._note = Note()
         self.commands_box = CommandsBox()
         self.python_button = QPushButton(self.tr("Choose the engine's Python…"))
-        self.default_button = QPushButton(self.tr("Use the usual one"))
+        self.default_button = QPushButton(self.tr("Use the default Python"))
         self.default_button.setToolTip(self.tr("Forget the Python that was chosen."))
         self.retry_button = QPushButton(self.tr("Try again"))
         self.save_button = QPushButton(self.tr("Save as…"))
@@ -119,7 +119,7 @@ class RunStep(QGroupBox):
         """
         self.run_button.setEnabled(not missing and not running)
         self.run_button.setToolTip(
-            missing or self.tr("Find every object like the example in what the map shows.")
+            missing or self.tr("Find every object like the example in the part that the map shows.")
         )
         self.bar.setVisible(running)
         self.cancel_button.setVisible(running)
@@ -143,14 +143,14 @@ class RunStep(QGroupBox):
         )
 
     def options(self) -> dict[str, Any]:
-        """How the outlines are drawn, as fields of a request."""
+        """Return how outlines are drawn, as fields of a request."""
         return {
             "regularize": self.regularize_box.isChecked() and not self.rectangles_box.isChecked(),
             "rectangles": self.rectangles_box.isChecked(),
         }
 
     def show_progress(self, percent: float) -> None:
-        """A share of the way; at 0, while the first tile is worked on, the bar only moves."""
+        """Show the progress; at 0, during the first tile, the bar moves without a value."""
         self.bar.setRange(0, 100 if percent > 0 else 0)
         self.bar.setValue(round(percent))
 

@@ -1,4 +1,4 @@
-"""Where to save the detections: the file dialog, and the folder that it remembers."""
+"""The dialog that asks for the file to save detections to; it remembers the folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..translation import tr
 
 
 def ask_where(parent: QWidget, title: str) -> str:
-    """Ask for a file, with the ending of the format that was chosen; empty where the user leaves it.
+    """Ask for a file, with the ending of the format that was chosen; empty where the user cancels.
 
     Parameters
     ----------
@@ -42,16 +42,16 @@ def ask_where(parent: QWidget, title: str) -> str:
 
 
 def _free_file(folder: str) -> Path:
-    """A name that no file has yet."""
+    """Suggest a file that does not exist yet."""
     names = (Path(folder, f"detections{number}.gpkg") for number in ("", *range(2, 1000)))
     return next((path for path in names if not path.exists()), Path(folder, "detections.gpkg"))
 
 
 def _may_write(parent: QWidget, path: str, title: str) -> bool:
     question = (
-        tr("{path} is there already. Replace it?")
+        tr("{path} exists already. Replace it?")
         if path.lower().endswith(".shp")
-        else tr("{path} is there already. Add “{title}” to it? What it holds stays.")
+        else tr("{path} exists already. Add “{title}” to it? Its other layers stay.")
     )
     answer = QMessageBox.question(parent, tr("Save detections"), question.format(path=path, title=title))
     return answer == QMessageBox.StandardButton.Yes

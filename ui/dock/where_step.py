@@ -25,7 +25,7 @@ from .note import Note
 
 
 class WhereStep(QGroupBox):
-    """Step 2: on which raster, what kind of object, how."""
+    """Step 2: choose the raster, the kind of object and the options."""
 
     changed = pyqtSignal()
     python_wanted = pyqtSignal()
@@ -67,13 +67,13 @@ class WhereStep(QGroupBox):
         self._picked = raster.id() if raster else ""
 
     def suggest(self, raster: QgsRasterLayer) -> None:
-        """Choose a raster where the user has not chosen one, as long as that is there."""
+        """Choose a raster, unless the user has chosen one that is still there."""
         chosen = self.raster()
         if chosen is None or chosen.id() != self._picked:
             self.raster_box.setLayer(raster)
 
     def _watch(self, raster: QgsRasterLayer | None) -> None:
-        """Hear of a file or a CRS that the chosen raster gets, and no longer of the one before."""
+        """Listen for another file or CRS of the chosen raster, and no longer of the one before."""
         if self._watched is not None and not sip.isdeleted(self._watched):
             self._watched.crsChanged.disconnect(self._raster_altered)
             self._watched.dataSourceChanged.disconnect(self._raster_altered)
@@ -86,7 +86,7 @@ class WhereStep(QGroupBox):
         self.changed.emit()
 
     def close_down(self) -> None:
-        """Leave no signal connected to a layer of the project's."""
+        """Disconnect the signals of the project's layers."""
         self.raster_box.layerChanged.disconnect(self._raster_chosen)
         self._watch(None)
 
@@ -100,7 +100,7 @@ class WhereStep(QGroupBox):
         self.resolution_box.setSuffix(self.tr(" m/pixel"))
         self.resolution_box.setSpecialValueText(self.tr("from the example"))
         self.resolution_box.setToolTip(
-            self.tr("Working resolution. By itself it follows from the example's size.")
+            self.tr("Working resolution. By default it follows from the example's size.")
         )
         self.runs_box = QSpinBox()
         self.runs_box.setRange(1, 1024)
@@ -140,7 +140,7 @@ class WhereStep(QGroupBox):
         return group
 
     def fill(self, hello: dict[str, Any]) -> None:
-        """Offer what the engine offers, keeping a choice that is still there."""
+        """List what the engine offers and keep a choice that is still there."""
         for box, key in ((self.target_box, "targets"), (self.strategy_box, "strategies")):
             chosen = box.currentData()
             box.blockSignals(True)
@@ -160,7 +160,7 @@ class WhereStep(QGroupBox):
         self.changed.emit()
 
     def show_state(self, problem: str, filled: bool) -> None:
-        """Show what is wrong with the raster; the engine's choices only once the engine told them."""
+        """Show what is wrong with the raster; enable the engine's lists once they are filled."""
         self._note.say(problem, warning=True)
         self.target_box.setEnabled(filled)
         self.strategy_box.setEnabled(filled)
@@ -179,7 +179,7 @@ class WhereStep(QGroupBox):
         return self.strategy_box.currentData()
 
     def options(self) -> dict[str, Any]:
-        """The advanced fields of a request; None where the engine is to choose."""
+        """Return the advanced fields of a request; None where the engine is to choose."""
         return {
             "resolution": self.resolution_box.value() or None,
             "runs": self.runs_box.value(),

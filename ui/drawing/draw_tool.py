@@ -13,15 +13,16 @@ from .rubber_bands import colour, example_band
 
 
 class DrawTool(QgsMapTool):
-    """Left click adds a corner; right click, double click or Enter closes the polygon.
+    """Draws a polygon with clicks.
 
-    Backspace takes the last corner back, Escape drops the drawing.
+    Left click adds a corner; right click, double click or Enter closes the polygon. Backspace removes the
+    last corner, Escape drops the drawing.
     """
 
     drawn = pyqtSignal(object)  # Example
     refused = pyqtSignal(str)  # the sentence
     left = pyqtSignal()  # nothing was drawn and the user is done with the tool
-    cornered = pyqtSignal()  # there is a corner more, one less, or none any more
+    corners_changed = pyqtSignal()  # there is a corner more, one less, or none any more
 
     def __init__(self, canvas: QgsMapCanvas) -> None:
         super().__init__(canvas)
@@ -33,21 +34,21 @@ class DrawTool(QgsMapTool):
         canvas.destinationCrsChanged.connect(self._clear)
 
     def set_role(self, role: str) -> None:
-        """Draw in the colour of what is to be found, or of what is not."""
+        """Draw in the colour of a role: what to find, or what not to find."""
         colour(self._band, role)
         self._band.update()
 
     @property
     def corners(self) -> int:
-        """How many corners the drawing has so far."""
+        """The number of corners so far."""
         return len(self._points)
 
     def take_back(self) -> None:
-        """Take the last corner back."""
+        """Remove the last corner."""
         if self._points:
             self._points.pop()
             self._redraw(self._points[-1] if self._points else None)
-            self.cornered.emit()
+            self.corners_changed.emit()
 
     def remove(self) -> None:
         """Take the tool and its rubber band off the canvas."""
@@ -63,7 +64,7 @@ class DrawTool(QgsMapTool):
             point = event.mapPoint()
             self._points.append(QgsPointXY(point))
             self._redraw(point)
-            self.cornered.emit()
+            self.corners_changed.emit()
         elif event.button() == Qt.MouseButton.RightButton:
             if self._points:
                 self._finish()
@@ -115,7 +116,7 @@ class DrawTool(QgsMapTool):
         self._double_clicked = False
         self._redraw(None)
         if had:
-            self.cornered.emit()
+            self.corners_changed.emit()
 
     def _redraw(self, cursor: QgsPointXY | None) -> None:
         self._band.reset(QgsWkbTypes.GeometryType.PolygonGeometry)

@@ -1,4 +1,4 @@
-"""What is drawn as examples: the tool in hand, what it is drawing, and the way back."""
+"""Collects the examples that the user draws, with undo."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Drawing(QObject):
         self.tool.drawn.connect(self._drawn)
         self.tool.refused.connect(self.refused)
         self.tool.left.connect(self.stop)
-        self.tool.cornered.connect(self.switched)
+        self.tool.corners_changed.connect(self.switched)
         # Not the tool's own `deactivated`: the canvas still holds the tool while it says so.
         canvas.mapToolSet.connect(self._tool_changed)
 
@@ -44,7 +44,7 @@ class Drawing(QObject):
 
     @property
     def purpose(self) -> str:
-        """What is being drawn; empty while nothing is."""
+        """The purpose of the drawing under way; empty where there is none."""
         return self._purpose if self._canvas.mapTool() is self.tool else ""
 
     @property
@@ -52,7 +52,7 @@ class Drawing(QObject):
         return self.tool.corners > 0 or len(self._history) > 1
 
     def begin(self, purpose: str) -> None:
-        """Take the tool in hand for a purpose; for none, put it down."""
+        """Start the draw tool for a purpose; stop it for an empty one."""
         if not purpose:
             self.stop()
             return
@@ -65,7 +65,7 @@ class Drawing(QObject):
         self.switched.emit()
 
     def stop(self) -> None:
-        """Give the canvas back the tool that it had."""
+        """Stop the draw tool and give the canvas the tool back that it had."""
         previous, self._previous_tool = self._previous_tool, None
         if self._canvas.mapTool() is self.tool:
             if previous is not None and not sip.isdeleted(previous):  # another plugin's goes with its dialog
@@ -74,13 +74,13 @@ class Drawing(QObject):
                 self._canvas.unsetMapTool(self.tool)
 
     def replace(self, examples: ExampleSet) -> None:
-        """Take other examples; what there was can be had back."""
+        """Replace the examples; undo brings the previous ones back."""
         if examples != self.examples:
             self._history.append(examples)
         self._show()
 
     def undo(self) -> None:
-        """Take back the last corner of a drawing under way, else the last change."""
+        """Remove the last corner of a drawing under way, or else undo the last change."""
         if self.tool.corners:
             self.tool.take_back()
             return
@@ -89,12 +89,12 @@ class Drawing(QObject):
         self._show()
 
     def forget(self) -> None:
-        """Drop all examples for good."""
+        """Remove all examples for good."""
         self._history = [ExampleSet()]
         self._show()
 
     def remove(self) -> None:
-        """Leave nothing on the canvas."""
+        """Remove everything from the canvas."""
         self._canvas.mapToolSet.disconnect(self._tool_changed)
         self.blockSignals(True)
         self.tool.blockSignals(True)
@@ -108,7 +108,7 @@ class Drawing(QObject):
         if self._purpose == "first":
             self.replace(ExampleSet((example,)))
         else:
-            self.replace(self.examples.with_one(example, negative=self._purpose == "not"))
+            self.replace(self.examples.with_example(example, negative=self._purpose == "not"))
 
     def _show(self) -> None:
         self._shown.show(self.examples)

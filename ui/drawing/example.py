@@ -1,4 +1,4 @@
-"""Example polygons: what the user drew, whether it can be used, and how large it is."""
+"""Example polygons: checked, transformed and measured."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ USUAL_ELLIPSOID = "EPSG:7030"  # WGS 84
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """One polygon and the CRS of its coordinates."""
+    """A polygon and the CRS of its coordinates."""
 
     geometry: QgsGeometry
     crs: QgsCoordinateReferenceSystem
 
     @classmethod
     def from_points(cls, points: list[QgsPointXY], crs: QgsCoordinateReferenceSystem) -> Example:
-        """Close a ring of clicked points; repeated points (a double click) count once."""
+        """Make an example from clicked points; repeated points (a double click) count once."""
         ring = [point for i, point in enumerate(points) if i == 0 or point != points[i - 1]]
         if len(ring) > 1 and ring[0] == ring[-1]:
             ring.pop()
@@ -44,7 +44,7 @@ class Example:
 
     @classmethod
     def from_selection(cls, layer: QgsVectorLayer) -> Example:
-        """Take the one selected polygon of a layer."""
+        """Make an example from the one selected polygon of a layer."""
         features = layer.selectedFeatures()
         if len(features) != 1:
             raise UserError(
@@ -56,7 +56,7 @@ class Example:
 
     @classmethod
     def from_geometry(cls, geometry: QgsGeometry, crs: QgsCoordinateReferenceSystem) -> Example:
-        """Take a polygon that can serve as an example."""
+        """Make an example from a polygon; raise ``UserError`` where it can't serve as one."""
         if geometry.isEmpty() or geometry.type() != QgsWkbTypes.GeometryType.PolygonGeometry:
             raise UserError(tr("The example has to be a polygon."))
         if not geometry.isGeosValid():
@@ -68,7 +68,7 @@ class Example:
     def in_crs(
         self, crs: QgsCoordinateReferenceSystem, transforms: QgsCoordinateTransformContext | None = None
     ) -> QgsGeometry:
-        """The polygon in another CRS, by default as the project transforms; a thread brings its own."""
+        """Return the polygon in another CRS; a background thread passes its own transform context."""
         geometry = QgsGeometry(self.geometry)
         if self.crs.isValid() and crs.isValid() and self.crs != crs:
             try:
@@ -83,7 +83,7 @@ class Example:
         return geometry
 
     def describe(self) -> str:
-        """Its size in true metres, such as ``12.4 × 8.1 m, 98 m²``."""
+        """Describe its size in true metres, such as ``12.4 × 8.1 m, 98 m²``."""
         project = QgsProject.instance()
         measure = QgsDistanceArea()
         measure.setSourceCrs(self.crs, project.transformContext())
@@ -102,7 +102,7 @@ class Example:
         )
 
     def _metres_from_map(self, measure: QgsDistanceArea) -> QTransform:
-        """To a plane about its middle whose units are metres."""
+        """Return the transform to a plane about its middle whose units are metres."""
         box = self.geometry.boundingBox()
         middle = box.center()
         across = measure.measureLine(
@@ -121,7 +121,7 @@ def _rounded(value: float) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class ExampleSet:
-    """What the user has drawn so far: what to find, and what not."""
+    """The examples so far: what to find, and what not to find."""
 
     positive: tuple[Example, ...] = ()
     negative: tuple[Example, ...] = ()
@@ -129,19 +129,19 @@ class ExampleSet:
     def __bool__(self) -> bool:
         return bool(self.positive)
 
-    def with_one(self, example: Example, *, negative: bool) -> ExampleSet:
-        """The set with one polygon more."""
+    def with_example(self, example: Example, *, negative: bool) -> ExampleSet:
+        """Return the set with one more polygon."""
         if negative:
             return ExampleSet(self.positive, (*self.negative, example))
         return ExampleSet((*self.positive, example), self.negative)
 
     def by_role(self) -> list[tuple[str, Example]]:
-        """All polygons with their roles, as the engine names them."""
+        """List all polygons with their roles, as the engine names them."""
         together = zip(ROLES, (self.positive, self.negative))
         return [(role, example) for role, examples in together for example in examples]
 
     def describe(self) -> str:
-        """The size of the first, and how many there are where it isn't alone."""
+        """Describe the size of the first, and the number where there are more."""
         if not self:
             return ""
         parts = [self.positive[0].describe()]

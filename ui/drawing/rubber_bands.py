@@ -1,4 +1,4 @@
-"""What is drawn, on the canvas: what to find in one colour, what not in another."""
+"""Rubber bands that show the examples: what to find in one colour, what not in another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLOURS = dict(zip(ROLES, ((255, 176, 0), (170, 0, 110))))
 
 
 def example_band(canvas: QgsMapCanvas, role: str = ROLES[0]) -> QgsRubberBand:
-    """The outline that shows polygons of one role, drawn or being drawn, on the canvas."""
+    """Make the rubber band that shows polygons of one role, drawn or being drawn."""
     band = QgsRubberBand(canvas, POLYGON)
     band.setWidth(3)
     colour(band, role)
@@ -32,7 +32,7 @@ def colour(band: QgsRubberBand, role: str) -> None:
 
 
 class ExamplesOnCanvas:
-    """Keeps the examples visible on the canvas, whatever CRS the canvas is switched to.
+    """Shows the examples on the canvas, whatever CRS the canvas is switched to.
 
     Bands rather than a memory layer: QGIS would ask about the layer each time it closes.
     """
@@ -53,7 +53,7 @@ class ExamplesOnCanvas:
             self._canvas.scene().removeItem(band)
 
     def shown(self, role: str) -> QgsGeometry:
-        """What of a role is on the canvas."""
+        """Return the polygons of a role that the canvas shows."""
         return self._bands[role].asGeometry()
 
     def _redraw(self) -> None:

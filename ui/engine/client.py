@@ -22,7 +22,7 @@ _LAST_WORDS = ("cancelled", "result", "error")  # about a job
 
 
 class EngineClient:
-    """The plugin's one engine: started when needed, kept warm between jobs, one job at a time.
+    """Starts the engine when needed, keeps it warm between jobs and runs one job at a time.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class EngineClient:
         on_progress: Callable[[float, str], None],
         cancelled: Callable[[], bool],
     ) -> dict[str, Any] | None:
-        """Have the engine fetch a model's weights, beside the job whose turn it is.
+        """Have the engine fetch a model's weights, while another job may run.
 
         Blocks and fails as :meth:`detect` does. Where the engine is ended for another job's sake, the
         download goes on in the next one.
@@ -97,7 +97,7 @@ class EngineClient:
                 if self.hello(cancelled) is None:
                     continue
                 process = self._process
-            result = self._follow_aside(process, request, on_progress, cancelled) if process else None
+            result = self._follow_side_job(process, request, on_progress, cancelled) if process else None
             if result is not None:
                 return result
         return None
@@ -109,7 +109,7 @@ class EngineClient:
         job is left alone; whoever waits for that would not see why.
         """
         process = self._process
-        if process is None or not process.alive or process.busy_aside or not process.proxy_is_old:
+        if process is None or not process.alive or process.has_side_jobs or not process.proxy_is_old:
             return
         if self._turn.acquire(blocking=False):
             try:
@@ -118,7 +118,7 @@ class EngineClient:
             finally:
                 self._turn.release()
 
-    def _follow_aside(
+    def _follow_side_job(
         self,
         process: EngineProcess,
         request: protocol.DownloadRequest,
@@ -126,7 +126,7 @@ class EngineClient:
         cancelled: Callable[[], bool],
     ) -> dict[str, Any] | None:
         job = f"job-{next(self._job_numbers)}"
-        process.listen_aside(job)
+        process.add_side_job(job)
         try:
             process.send("download", job=job, request=request.to_dict())
             result = self._follow(process, job, on_progress, cancelled)
@@ -134,7 +134,7 @@ class EngineClient:
                 process.send("cancel", job=job)  # it ends by itself; nobody has to wait for that
             return result
         finally:
-            process.forget_aside(job)
+            process.remove_side_job(job)
 
     def edges(
         self,
@@ -191,7 +191,7 @@ class EngineClient:
         return True
 
     def _running(self, cancelled: Callable[[], bool]) -> EngineProcess | None:
-        """The engine, started and greeted; None when cancelled meanwhile."""
+        """Return the engine, started and with its ``hello`` read; None when cancelled meanwhile."""
         if self._closed or cancelled():
             return None
         process = self._process

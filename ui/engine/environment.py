@@ -1,4 +1,4 @@
-"""Where the engine's Python is, and the process environment it is started in."""
+"""Finds the engine's Python and prepares its process environment."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def find_python(root: Path, chosen: str, environ: Mapping[str, str] = os.environ
 
 
 def set_up_commands(root: Path, environ: Mapping[str, str] = os.environ) -> str:
-    """What makes an environment where :func:`find_python` looks for it, a line each."""
+    """Return the commands that make an environment where :func:`find_python` looks, one a line."""
     folder, requirements = user_folder(environ) / "venv", root / "resources" / "engine-requirements.txt"
     python = "py" if sys.platform == "win32" else "python3"
     return "\n".join(
@@ -95,12 +95,12 @@ def _quoted(path: Path) -> str:
 
 
 def python_of(venv: Path) -> Path:
-    """The interpreter of a virtual environment."""
+    """Return the interpreter of a virtual environment."""
     return venv / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
 def user_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder for the plugin's data on this platform."""
+    """Return the folder for the plugin's data on this platform."""
     home = Path.home()
     if sys.platform == "win32":
         base = Path(environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
@@ -112,7 +112,7 @@ def user_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def clean_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """A copy of the process environment without what QGIS put there for itself."""
+    """Copy the process environment without what QGIS put there for itself."""
     clean = {
         name: value
         for name, value in environ.items()

@@ -1,4 +1,4 @@
-"""One engine process: its pipes, its two reader threads, its end."""
+"""Runs one engine process: its pipes, its two reader threads, its end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LAUNCH = "import sys, runpy; sys.path.insert(0, {root!r}); runpy.run_module('co
 
 
 class EngineProcess:
-    """One running engine with its two reader threads."""
+    """A running engine with its two reader threads."""
 
     def __init__(self, python: Path, root: Path) -> None:
         self.python = python
@@ -34,7 +34,7 @@ class EngineProcess:
         self.stopped = False  # ended by us, so that its end is no news
         self._proxy = proxy.variables()
         self._messages: queue.Queue = queue.Queue()
-        self._aside: dict[str, queue.Queue] = {}  # of the jobs that run beside the one whose turn it is
+        self._side_jobs: dict[str, queue.Queue] = {}  # of the jobs that run beside the one whose turn it is
         self._stderr: collections.deque[str] = collections.deque(maxlen=200)
         self._write = threading.Lock()
         self._popen = subprocess.Popen(
@@ -65,23 +65,23 @@ class EngineProcess:
 
     @property
     def proxy_is_old(self) -> bool:
-        """Whether QGIS's proxy has become another since the process was started with it."""
+        """True where QGIS's proxy has changed since the process was started."""
         return self._proxy != proxy.variables()
 
     @property
-    def busy_aside(self) -> bool:
-        """Whether there are jobs beside the one whose turn it is."""
-        return bool(self._aside)
+    def has_side_jobs(self) -> bool:
+        """True while jobs run beside the one whose turn it is."""
+        return bool(self._side_jobs)
 
     def _read_messages(self) -> None:
         with open(self._popen.stdout.fileno(), "rb", closefd=False) as lines:
             for line in lines:
                 try:
                     message = protocol.decode(line)
-                    self._aside.get(str(message.get("job")), self._messages).put(message)
+                    self._side_jobs.get(str(message.get("job")), self._messages).put(message)
                 except ValueError:
                     self._stderr.append(line.decode("utf-8", "replace").rstrip())
-        for box in (self._messages, *list(self._aside.values())):
+        for box in (self._messages, *list(self._side_jobs.values())):
             box.put(_END)
 
     def _drain_stderr(self) -> None:
@@ -98,23 +98,23 @@ class EngineProcess:
             except (OSError, ValueError):  # broken pipe; closed file
                 return
 
-    def listen_aside(self, job: str) -> None:
+    def add_side_job(self, job: str) -> None:
         """Keep a job's messages apart: it runs beside the one whose turn it is."""
-        self._aside[job] = queue.Queue()
+        self._side_jobs[job] = queue.Queue()
 
-    def forget_aside(self, job: str) -> None:
-        """Nobody listens to such a job any more."""
-        self._aside.pop(job, None)
+    def remove_side_job(self, job: str) -> None:
+        """Drop the messages of such a job from now on."""
+        self._side_jobs.pop(job, None)
 
     def receive(self, job: str | None = None) -> dict[str, Any] | None:
-        """The next message, None if there is none yet; :class:`EngineError` if the engine is gone.
+        """Return the next message, None if there is none yet; :class:`EngineError` if the engine is gone.
 
         Parameters
         ----------
         job : str, optional
-            A job that is listened to aside; by default all others.
+            A side job; by default all other jobs.
         """
-        box = self._aside.get(job, self._messages)
+        box = self._side_jobs.get(job, self._messages)
         try:
             message = box.get(timeout=POLL_SECONDS)
         except queue.Empty:
@@ -136,7 +136,7 @@ class EngineProcess:
         return EngineError(describe_exit(code, self.stderr(), self.python), self.stderr())
 
     def stderr(self) -> str:
-        """The last lines that the engine wrote to standard error."""
+        """Return the last lines that the engine wrote to standard error."""
         return "\n".join(list(self._stderr))
 
     def stop(self, seconds: float) -> None:
@@ -190,8 +190,8 @@ def describe_exit(code: int | None, stderr: str, python: Path) -> str:
     missing = re.findall(r"^ModuleNotFoundError: No module named '([^']+)'", stderr, re.MULTILINE)
     if missing:
         return tr(
-            "The engine's environment ({python}) lacks the library {name}: install what "
-            "resources/engine-requirements.txt lists into it."
+            "The engine's environment ({python}) lacks the library {name}: install the packages "
+            "of resources/engine-requirements.txt into it."
         ).format(python=python, name=missing[-1].split(".")[0])
     if code == -9:
         return tr(

@@ -1,4 +1,4 @@
-"""QGIS's proxy, for the engine's process: downloads go the way that QGIS's own requests go."""
+"""Passes QGIS's proxy on to the engine, so that downloads go the way of QGIS's own requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def variables() -> dict[str, str]:
-    """QGIS's proxy as variables of a process environment.
+    """Return QGIS's proxy as variables of a process environment.
 
     Empty where QGIS is told to use none or the system's. A SOCKS proxy can't be passed on this way.
     """
@@ -33,7 +33,7 @@ def variables() -> dict[str, str]:
 
 
 def with_proxy(environ: dict[str, str], wanted: dict[str, str]) -> dict[str, str]:
-    """A process environment in which its own proxy gives way to QGIS's, where QGIS has one.
+    """Replace the proxy of a process environment by QGIS's, where QGIS has one.
 
     Parameters
     ----------
@@ -47,7 +47,10 @@ def with_proxy(environ: dict[str, str], wanted: dict[str, str]) -> dict[str, str
 
 
 def _credentials(settings: QgsSettings) -> tuple[str, str]:
-    """User and password; those of QGIS's password store only where it is open, for here nobody can ask."""
+    """Return user and password.
+
+    Those of QGIS's password store only where it is open: nobody can be asked for its password here.
+    """
     manager, config_id = QgsApplication.authManager(), str(settings.value("proxy/authcfg", "") or "")
     if config_id and manager.masterPasswordIsSet():
         config = QgsAuthMethodConfig()
@@ -58,7 +61,7 @@ def _credentials(settings: QgsSettings) -> tuple[str, str]:
 
 
 def _excluded(settings: QgsSettings) -> list[str]:
-    """The hosts that QGIS reaches without the proxy."""
+    """List the hosts that QGIS reaches without the proxy."""
     hosts = []
     for key in ("proxyExcludedUrls", "noProxyUrls"):
         for address in settings.value(f"proxy/{key}", [], type=list) or []:

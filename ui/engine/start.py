@@ -1,4 +1,4 @@
-"""The dock's engine: started in the background, with the Python that the user chose, and what came of it."""
+"""Starts the dock's engine in the background, with the Python that the user chose."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .tasks import StartTask
 
 
 class EngineStart(QObject):
-    """Starts the engine and knows why it can't be.
+    """Starts the engine and keeps the reason where it can't.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class EngineStart(QObject):
 
     @property
     def chosen(self) -> bool:
-        """Whether the engine's Python is one that the user chose."""
+        """True where the user chose the engine's Python."""
         return bool(self._tried or settings.engine_python())
 
     def begin(self) -> None:
@@ -66,12 +66,12 @@ class EngineStart(QObject):
         self.changed.emit()
 
     def use_python(self, path: str) -> None:
-        """Work with the engine of another Python environment; it is remembered once that has greeted."""
+        """Start the engine with another Python; it is remembered once the engine runs."""
         self._tried = path
         self._begin_anew()
 
     def use_default(self) -> None:
-        """Forget the Python that was chosen."""
+        """Forget the Python that was chosen and start the engine with the default one."""
         self._tried = ""
         settings.set_engine_python("")
         self._begin_anew()
@@ -88,7 +88,7 @@ class EngineStart(QObject):
             self.use_python(path)
 
     def close_down(self) -> None:
-        """Leave no process and no task behind."""
+        """End the process and the task."""
         self.blockSignals(True)
         if self._task is not None:
             self._task.abandon()

@@ -1,4 +1,4 @@
-"""The background tasks: starting the engine, one detection, one download."""
+"""Background tasks: start the engine, run a detection, fetch a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _under_way: set[EngineTask] = set()
 
 
 class EngineTask(QgsTask):
-    """Something the engine does, off the main thread.
+    """Runs work of the engine off the main thread.
 
     ``run`` touches no layer, no project and no widget: all it needs was read before. What it found out is
     told in ``finished``, which QGIS calls on the main thread.
@@ -56,12 +56,12 @@ class EngineTask(QgsTask):
         QgsApplication.taskManager().addTask(self)
 
     def abandon(self) -> None:
-        """Cancel, and tell nobody how it ended: who asked is gone."""
+        """Cancel without calling back: who asked is gone."""
         self._done = None
         self.cancel()
 
     def work(self) -> dict[str, Any] | None:
-        """What to do; None when cancelled. Runs off the main thread."""
+        """Do the work off the main thread; return the outcome, or None when cancelled."""
         raise NotImplementedError
 
     def run(self) -> bool:
@@ -76,14 +76,14 @@ class EngineTask(QgsTask):
             )
         return self._outcome is not None
 
-    def tell(self, fraction: float, message: str) -> None:
-        """Pass the engine's progress on to QGIS's task manager and to who listens."""
+    def report(self, fraction: float, message: str) -> None:
+        """Report the engine's progress to QGIS's task manager and to listeners."""
         self.setProgress(100.0 * min(max(fraction, 0.0), 1.0))
         if message:
             self.messaged.emit(message)
 
     def cancel(self) -> None:
-        """Only raises a flag; the thread that follows the engine looks at it twenty times a second."""
+        """Raise a flag; the thread that follows the engine looks at it twenty times a second."""
         self._cancelled.set()
         super().cancel()
 
@@ -108,7 +108,7 @@ class StartTask(EngineTask):
 
 
 class DetectTask(EngineTask):
-    """One detection; the outcome is the engine's ``result``."""
+    """Runs one detection; the outcome is the engine's ``result``."""
 
     def __init__(
         self,
@@ -123,11 +123,11 @@ class DetectTask(EngineTask):
     def work(self) -> dict[str, Any] | None:
         if self._engine.pid is None:
             self.messaged.emit(tr("Starting the engine…"))
-        return self._engine.detect(self._request, self.tell, self._cancelled.is_set)
+        return self._engine.detect(self._request, self.report, self._cancelled.is_set)
 
 
 class DownloadTask(EngineTask):
-    """A model's weights, from the web or from a file; the outcome is the engine's ``result``."""
+    """Fetches a model's weights from the web or a file; the outcome is the engine's ``result``."""
 
     # What has arrived is kept, so closing QGIS needs no question.
     _behaviour = QgsTask.Flag.CanCancel | QgsTask.Flag.CancelWithoutPrompt
@@ -143,4 +143,4 @@ class DownloadTask(EngineTask):
         self.request = request
 
     def work(self) -> dict[str, Any] | None:
-        return self._engine.download(self.request, self.tell, self._cancelled.is_set)
+        return self._engine.download(self.request, self.report, self._cancelled.is_set)

@@ -1,4 +1,4 @@
-"""The layer of detections: opened from the engine's file, styled, put above all others."""
+"""Opens the engine's detections as a styled layer and adds it to the project."""
 
 from __future__ import annotations
 

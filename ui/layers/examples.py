@@ -1,4 +1,4 @@
-"""Example polygons on a raster: which raster they lie on, and the file that the engine reads them from."""
+"""Places examples on a raster and writes the file that the engine reads them from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .rasters import raster_problem
 
 
 def topmost_raster(shown: Iterable[QgsMapLayer], example: Example) -> QgsRasterLayer | None:
-    """The raster that an example was drawn on: of those shown, the topmost first, one that can be read."""
+    """Return the raster that an example was drawn on: the topmost shown one that can be read."""
     for layer in shown:
         if isinstance(layer, QgsRasterLayer) and not raster_problem(layer):
             with contextlib.suppress(UserError):
@@ -41,7 +41,7 @@ def example_on_raster(
     transforms: QgsCoordinateTransformContext | None = None,
     role: str = ROLES[0],
 ) -> QgsGeometry:
-    """The example in the raster's coordinates."""
+    """Return the example in the raster's coordinates; raise ``UserError`` where it lies elsewhere."""
     geometry = example.in_crs(raster.crs(), transforms)
     if not geometry.intersects(QgsRectangle(raster.extent())):
         problem = (

@@ -1,4 +1,4 @@
-"""The files of one job: the folder they lie in, and the polygons that QGIS writes for the engine."""
+"""Makes the folder of a job and writes polygons into it for the engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..translation import tr
 
 
 def new_job_folder() -> Path:
-    """A folder for one job's files; QGIS removes it when it closes, as it does with Processing's results."""
+    """Make a folder for one job's files; QGIS removes it when it closes, as Processing's results."""
     return Path(QgsProcessingUtils.generateTempFilename("example.gpkg")).parent
 
 

@@ -1,4 +1,4 @@
-"""Raster layers as the engine reads them: their file, their bands, the part that is searched."""
+"""Reads from raster layers what the engine needs: the file, the bands, the extent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OPEN_OPTIONS = re.compile(r"\|option:[^|]*")
 
 
 def raster_problem(layer: QgsRasterLayer) -> str:
-    """Why the engine can't read this raster, as a sentence; empty if it can.
+    """Say in a sentence why the engine can't read this raster; empty if it can.
 
     The engine is another process and reads the file itself.
     """
@@ -54,7 +54,7 @@ def raster_problem(layer: QgsRasterLayer) -> str:
 
 
 def raster_source(layer: QgsRasterLayer) -> str:
-    """The raster's name as GDAL itself opens it: a path, or such as ``GPKG:file:table``.
+    """Return the raster's name as GDAL itself opens it: a path, or such as ``GPKG:file:table``.
 
     QGIS puts the options that a file is opened with behind it. They are taken off before QGIS decodes the
     rest: it takes the last colon of a GeoPackage's name, and 3.22 finds that in the options.
@@ -63,7 +63,7 @@ def raster_source(layer: QgsRasterLayer) -> str:
 
 
 def shown_bands(layer: QgsRasterLayer) -> list[int] | None:
-    """The bands that the user sees as red, green and blue; None where the layer shows no such picture."""
+    """Return the bands that the layer shows as red, green and blue; None where it shows no such picture."""
     renderer = layer.renderer()
     if not isinstance(renderer, QgsMultiBandColorRenderer):
         return None
@@ -77,7 +77,7 @@ def extent_in_raster(
     raster: QgsRasterLayer,
     transforms: QgsCoordinateTransformContext | None = None,
 ) -> list[float]:
-    """The part of ``extent`` that the raster covers, in the raster's CRS, as xmin, ymin, xmax, ymax."""
+    """Return the part of ``extent`` that the raster covers, in its CRS, as xmin, ymin, xmax, ymax."""
     nowhere = UserError(
         tr("“{layer}” is not in the visible extent: zoom to the layer first.").format(layer=raster.name())
     )

@@ -1,4 +1,4 @@
-"""Saving a layer as a shapefile or into a GeoPackage."""
+"""Saves a layer as a shapefile or into a GeoPackage."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def save_layer(layer: QgsVectorLayer, path: str) -> str:
 
 
 def _file_of(layer: QgsMapLayer) -> Path:
-    """The file that a layer shows; a path that names none where it shows none."""
+    """Return the file that a layer shows; a path that names none where it shows none."""
     parts = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source())
     return Path(parts.get("path") or "")
 
@@ -77,7 +77,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _tables(path: Path) -> set[str]:
-    """The names in a GeoPackage that are taken, in small letters, as SQLite compares them."""
+    """List the names in a GeoPackage that are taken, in small letters, as SQLite compares them."""
     names = set()
     with contextlib.suppress(RuntimeError):  # no GeoPackage: the writer says so in its own words
         if data := gdal.OpenEx(str(path), gdal.OF_VECTOR | gdal.OF_RASTER, ["GPKG"]):
@@ -89,6 +89,6 @@ def _tables(path: Path) -> set[str]:
 
 
 def _free_name(wanted: str, taken: set[str]) -> str:
-    """The name, numbered where it is taken."""
+    """Return the name, numbered where it is taken."""
     names = itertools.chain([wanted], (f"{wanted} {n}" for n in itertools.count(2)))
     return next(name for name in names if name.casefold() not in taken)

@@ -1,4 +1,4 @@
-"""The plugin's own layer styles."""
+"""Applies the plugin's own layer styles."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ STYLES = Path(__file__).resolve().parents[2] / "resources" / "styles"
 
 
 def apply_style(layer: QgsMapLayer, name: str) -> None:
-    """Give a layer one of our styles."""
+    """Give a layer the plugin's style of that name."""
     layer.loadNamedStyle(str(STYLES / f"{name}.qml"))
     layer.triggerRepaint()

@@ -1,4 +1,4 @@
-"""What the algorithms share: how they show themselves, and how they work with an engine."""
+"""Base classes of the algorithms: help, inputs, engine, outputs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TARGETS = ["building", "vehicle", "other"]
 
 
 class EngineAlgorithm(QgsProcessingAlgorithm):
-    """Something that the engine does, as an algorithm.
+    """An algorithm whose work is done by the engine.
 
     It may run in a background thread, so layers are read in ``prepareAlgorithm``, and what follows works
     with files, feature sources and its own engine only.
@@ -70,7 +70,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         return "segmentation"
 
     def shortHelpString(self) -> str:
-        """The help page and then each parameter's own help, which is thus written down once."""
+        """Return the help page with the help of each parameter, which is written down once."""
         page = (RESOURCES / "help" / f"{self.name()}.html").read_text(encoding="utf-8")
         entries = (
             f"<p><b>{escape(parameter.description())}</b><br>{escape(parameter.help())}</p>"
@@ -87,7 +87,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
 
     @contextmanager
     def engine(self, feedback: QgsProcessingFeedback) -> Iterator[RunEngine]:
-        """The run's engine; its failures become Processing's, their details go to the log."""
+        """Give the run's engine; turn its failures into Processing's, with their details in the log."""
         with run_engine(self._root) as engine:
             feedback.pushInfo(tr("Starting the engine…"))
             try:
@@ -97,7 +97,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
                     feedback.pushDebugInfo(error.details)
                 raise QgsProcessingException("\n".join(filter(None, (str(error), error.commands)))) from error
 
-    def copied(
+    def copy_layer(
         self,
         path: str,
         name: str,
@@ -105,7 +105,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         context: QgsProcessingContext,
         crs: QgsCoordinateReferenceSystem,
     ) -> str:
-        """Copy a layer of the engine's into whatever the user chose as the output of that name."""
+        """Copy a layer of the engine into the output of that name."""
         found = QgsVectorLayer(path, name.lower(), "ogr")
         if not found.isValid():
             raise QgsProcessingException(tr("The engine's result can't be opened: {path}").format(path=path))
@@ -128,7 +128,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
 
     @contextmanager
     def job_folder(self) -> Iterator[Path]:
-        """A folder for the files between QGIS and the engine; a long batch must not pile them up."""
+        """Give a folder for the job's files and remove it afterwards; a long batch must not pile them up."""
         folder = new_job_folder()
         try:
             yield folder
@@ -137,12 +137,12 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
 
 
 class ImageAlgorithm(EngineAlgorithm):
-    """An algorithm on an image; its ``_read(parameters, context)`` raises what is wrong with the inputs."""
+    """An algorithm on an image; its ``_read(parameters, context)`` raises ``UserError`` for wrong inputs."""
 
     def checkParameterValues(
         self, parameters: dict[str, Any], context: QgsProcessingContext
     ) -> tuple[bool, str]:
-        """Tell what is wrong with the inputs before anything is started."""
+        """Say what is wrong with the inputs before anything is started."""
         fine, problem = super().checkParameterValues(parameters, context)
         if fine:
             try:
@@ -167,8 +167,8 @@ class LayerStyle(QgsProcessingLayerPostProcessorInterface):
         apply_style(layer, self._style)
 
 
-def telling(feedback: QgsProcessingFeedback) -> Callable[[float, str], None]:
-    """What an engine's progress goes to: the bar, and each message once to the log."""
+def progress_callback(feedback: QgsProcessingFeedback) -> Callable[[float, str], None]:
+    """Return a function that reports progress: the fraction to the bar, each message once to the log."""
     last = ""
 
     def progressed(fraction: float, message: str) -> None:
@@ -182,12 +182,12 @@ def telling(feedback: QgsProcessingFeedback) -> Callable[[float, str], None]:
 
 
 def default_of(entries: list[dict[str, Any]]) -> str:
-    """The entry that the engine calls its default."""
+    """Return the name of the entry that the engine calls its default."""
     return next((entry["name"] for entry in entries if entry.get("default")), entries[0]["name"])
 
 
 def ended_early(feedback: QgsProcessingFeedback) -> dict:
-    """The outcome of a run without a result: empty where the user cancelled, else an exception."""
+    """Return an empty outcome where the user cancelled a run without a result; raise otherwise."""
     if feedback.isCanceled():
         feedback.pushInfo(tr("Cancelled."))
         return {}

@@ -1,4 +1,4 @@
-"""Where Processing is to write a layer: found out before hours of work whether it can, and loses no input."""
+"""Checks an output before hours of work: it can be written, and it replaces no input."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _PROVIDER = re.compile(r"^[A-Za-z]{2,}:")
 
 
 class Place(NamedTuple):
-    """A file, and the table in it that is written; without one the whole file is."""
+    """A file and the table in it that is written; without a table, the whole file."""
 
     path: Path
     table: str
 
 
 def place_of(value: Any) -> Place | None:
-    """Where a parameter's value for a layer puts it; None for memory, a temporary file, a server."""
+    """Return the place that an output parameter names; None for memory, a temporary file or a server."""
     if isinstance(value, QgsProcessingOutputLayerDefinition):
         value = value.sink
     if isinstance(value, QgsProperty):

@@ -1,4 +1,4 @@
-"""From Processing's parameters to what the engine can read."""
+"""Turns Processing's parameters into what the engine can read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _UNCHECKED = QgsProcessingFeatureSource.Flag.FlagSkipGeometryValidityChecks
 
 
 def raster_path(layer: QgsRasterLayer | None) -> str:
-    """The raster as the engine, whose folder is another one, finds it."""
+    """Return the raster's path as the engine, which runs in another folder, finds it."""
     if layer is None or not layer.isValid():
         raise UserError(tr("The raster can't be opened: choose another one."))
     if problem := raster_problem(layer):
@@ -45,17 +45,17 @@ def raster_path(layer: QgsRasterLayer | None) -> str:
 
 
 def absolute(path: str) -> str:
-    """The path from the root; names such as ``GPKG:file:table`` stay as they are."""
+    """Make a path absolute; names such as ``GPKG:file:table`` stay as they are."""
     return str(Path(path).absolute()) if Path(path).is_file() else path
 
 
 def absolute_output(path: str) -> str:
-    """The path from the root of a file that is yet to be written; empty for none."""
+    """Make the path of a file that is not written yet absolute; empty for none."""
     return str(Path(path).absolute()) if path else ""
 
 
 def examples(source: QgsProcessingFeatureSource, role_field: str = "role") -> ExampleSet:
-    """The source's polygons, of which there may be a few only, by what the field says of them.
+    """Read the source's polygons, a few at most, with the role that the field gives them.
 
     The engine's command line reads its column ``role`` the same way.
     """
@@ -75,7 +75,7 @@ def examples(source: QgsProcessingFeatureSource, role_field: str = "role") -> Ex
     for feature in source.getFeatures(request, _UNCHECKED):
         role = _role(feature.attribute(index), role_field) if index >= 0 else ROLES[0]
         example = Example.from_geometry(feature.geometry(), source.sourceCrs())
-        found = found.with_one(example, negative=role != ROLES[0])
+        found = found.with_example(example, negative=role != ROLES[0])
     if found.negative and not found.positive:
         raise UserError(tr("All polygons are negative: there has to be an example of what to find."))
     if not found:
@@ -84,7 +84,7 @@ def examples(source: QgsProcessingFeatureSource, role_field: str = "role") -> Ex
 
 
 def _role(value: Any, role_field: str) -> str:
-    """What a feature's attribute says: one of the two roles, the first where it says nothing."""
+    """Return the role that a feature's attribute names, the first where it is empty."""
     said = "" if value is None or value == NULL else str(value).strip()
     role = role_of(said)
     if role is None:
@@ -102,7 +102,7 @@ def extent_on_raster(
     raster: QgsRasterLayer,
     transforms: QgsCoordinateTransformContext,
 ) -> list[float] | None:
-    """The part of the extent that the raster covers, in its CRS; None for no extent: the whole raster."""
+    """Return the part of the extent that the raster covers, in its CRS; None for no extent."""
     if extent.isNull():
         return None
     try:
@@ -117,7 +117,7 @@ def extent_in_crs(
     wanted: QgsCoordinateReferenceSystem,
     transforms: QgsCoordinateTransformContext,
 ) -> list[float] | None:
-    """The extent in another CRS; None for no extent."""
+    """Transform the extent into another CRS; None for no extent."""
     if extent.isNull():
         return None
     try:

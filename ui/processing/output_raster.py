@@ -1,4 +1,4 @@
-"""Rasters that the engine has written, as the layer they were made from lies on the earth."""
+"""Gives rasters that the engine has written the CRS of the layer they were made from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FOR_GDAL = QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL
 
 
 def assign_crs(path: str, crs: QgsCoordinateReferenceSystem, of_file: QgsCoordinateReferenceSystem) -> None:
-    """Give a raster of the engine's the layer's CRS, where the user has set another than the file's.
+    """Assign the layer's CRS to a raster, where the user has set another CRS than the file's.
 
     The engine knows the image's file only; vectors get the layer's CRS when they are copied.
 

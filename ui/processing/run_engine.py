@@ -1,4 +1,4 @@
-"""An engine of its own for each run of an algorithm."""
+"""Gives each run of an algorithm its own engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _running: set[RunEngine] = set()
 
 
 class RunEngine(EngineClient):
-    """One run's engine: one job, then the end.
+    """The engine of one run, which ends with it.
 
     Not the dock's: that one lives as long as the dock and does one job at a time, so a batch would wait
     for the dock, the dock for the batch, and ``qgis_process`` has no dock at all.
@@ -24,7 +24,7 @@ class RunEngine(EngineClient):
 
 @contextlib.contextmanager
 def run_engine(root: Path) -> Iterator[RunEngine]:
-    """An engine that ends with the block, however the block ends."""
+    """Give an engine that ends with the block, however the block ends."""
     engine = RunEngine(root, lambda: environment.find_python(root, settings.engine_python()))
     _running.add(engine)
     try:

@@ -90,9 +90,9 @@ def test_one_press_fetches_it_and_then_it_runs(panel, dock, square, raster, unti
     dock.set_example(square)
     choose(panel, "vit_b")
     panel.download_button.click()
-    assert panel.coming and panel.bar.isVisible() and not panel.download_button.isEnabled()
-    assert "on its way" in dock.run_step.note
-    assert until(lambda: not panel.coming)
+    assert panel.fetching and panel.bar.isVisible() and not panel.download_button.isEnabled()
+    assert "is being fetched" in dock.run_step.note
+    assert until(lambda: not panel.fetching)
     assert "on this computer" in panel.note and not panel.download_button.isVisible()
     assert dock.run_step.run_button.isEnabled()
     dock.run_step.run_button.click()
@@ -113,7 +113,7 @@ def test_progress_is_in_the_panel_and_in_the_task_manager(panel, dock, until, to
     [task] = tasks()
     assert task.description() == "Exemplar: downloading SAM ViT-B"
     assert 0 < task.progress() < 100
-    assert until(lambda: not panel.coming)
+    assert until(lambda: not panel.fetching)
 
 
 def test_a_detection_runs_meanwhile(panel, dock, square, raster, until, told):
@@ -126,9 +126,9 @@ def test_a_detection_runs_meanwhile(panel, dock, square, raster, until, told):
     dock.run()
     assert until(lambda: not dock.running)
     assert dock.result_layer.featureCount() == 1
-    assert panel.coming and panel.bar.isVisible()
+    assert panel.fetching and panel.bar.isVisible()
     panel.cancel()
-    assert until(lambda: not panel.coming)
+    assert until(lambda: not panel.fetching)
 
 
 @pytest.mark.parametrize("how", ["button", "task manager"])
@@ -142,7 +142,7 @@ def test_cancel(panel, dock, until, told, how):
         panel.cancel_button.click()
     else:
         tasks()[0].cancel()
-    assert until(lambda: not panel.coming)
+    assert until(lambda: not panel.fetching)
     assert "What has arrived is kept" in panel.note
     assert panel.download_button.isEnabled() and not panel.bar.isVisible()
     assert until(lambda: len(told.cancelled()) == 1)  # the engine heard it
@@ -158,7 +158,7 @@ def test_a_failure_is_one_sentence_and_leaves_it_to_be_tried_again(panel, dock, 
     again(dock, until, told, download={"error": error})
     choose(panel, "vit_b")
     panel.download_button.click()
-    assert until(lambda: not panel.coming)
+    assert until(lambda: not panel.fetching)
     assert iface.messages() == [(Qgis.MessageLevel.Warning, sentence)]
     assert panel.note == sentence
     assert panel.download_button.isEnabled() and panel.missing()
@@ -171,14 +171,14 @@ def test_a_file_that_the_user_has(panel, until, told, tmp_path, monkeypatch):
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (path, ""))
     choose(panel, "vit_h")
     panel.import_button.click()
-    assert panel.coming
-    assert until(lambda: not panel.coming)
+    assert panel.fetching
+    assert until(lambda: not panel.fetching)
     assert told.requests() == [{"model": "vit_h", "file": path}]
     assert panel.missing() == ""
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: ("", ""))  # the dialog was left
     choose(panel, "vit_b")
     panel.import_button.click()
-    assert not panel.coming
+    assert not panel.fetching
 
 
 def test_the_choice_is_remembered(panel, dock, until, told):
@@ -208,7 +208,7 @@ def test_an_engine_killed_for_another_job_takes_the_download_up_again(
     assert until(lambda: dock.run_step.note.startswith("tile"))
     told()  # the next engine's habits
     dock.cancel()
-    assert until(lambda: not panel.coming)
+    assert until(lambda: not panel.fetching)
     choose(panel, "vit_b")
     assert panel.missing() == ""
 
@@ -238,18 +238,18 @@ def test_a_proxy_that_was_corrected_counts_for_the_next_download(proxied, panel,
     told()
     pid = dock.engine.pid
     panel.download()
-    assert until(lambda: not panel.coming)
+    assert until(lambda: not panel.fetching)
     assert dock.engine.pid == pid and panel.missing()  # the same proxy, the same engine
     proxied(proxyHost="right", proxyPort="8080")
     panel.download()
-    assert until(lambda: not panel.coming)
+    assert until(lambda: not panel.fetching)
     assert panel.missing() == ""
     assert told.environ()["https_proxy"] == "http://right:8080"
     pid = dock.engine.pid
     proxied(proxyHost="another")
     choose(panel, "vit_h")
     panel.import_file("/models/sam.pth")  # goes through no proxy
-    assert until(lambda: not panel.coming)
+    assert until(lambda: not panel.fetching)
     assert dock.engine.pid == pid
 
 
@@ -262,6 +262,6 @@ def test_a_job_under_way_is_not_ended_for_a_new_proxy(proxied, panel, dock, squa
     proxied(proxyHost="right", proxyPort="8080")
     choose(panel, "vit_b")
     panel.download()
-    assert until(lambda: not panel.coming)
+    assert until(lambda: not panel.fetching)
     assert dock.running and dock.engine.pid == pid
     dock.cancel()

@@ -40,7 +40,7 @@ def test_contrast_is_that_of_wcag(qgis_app):
 )
 def test_a_warning_follows_the_theme(dock, until, theme, ground, least):
     """The labels of these themes are transparent: what counts is what lies behind them."""
-    from exemplar.ui.dock.note import contrast, ground_of
+    from exemplar.ui.dock.note import background_of, contrast
     from qgis.core import QgsApplication
     from qgis.PyQt.QtGui import QColor
     from qgis.PyQt.QtWidgets import QApplication
@@ -58,7 +58,7 @@ def test_a_warning_follows_the_theme(dock, until, theme, ground, least):
         QgsApplication.setUITheme("default")
         QApplication.setPalette(palette)  # which QGIS leaves as the theme made it
     step.show_state("Something is wrong.", filled=True)  # on a ground that Qt partly leaves as it was
-    assert contrast(red_of(step._note.styleSheet()), ground_of(step._note)) >= least
+    assert contrast(red_of(step._note.styleSheet()), background_of(step._note)) >= least
     step.show_state("", filled=True)
     assert not step._note.isVisible()
 
