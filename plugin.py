@@ -1,4 +1,4 @@
-"""What QGIS talks to: puts the dock, its action and the algorithms in place and takes them out again."""
+"""Adds the dock, its action and the algorithms to QGIS and removes them again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QAction
 
-from .ui.dock import ExemplarDock
+from .ui.dock.dock import ExemplarDock
 from .ui.processing.provider import ExemplarProvider
 
 FOLDER = Path(__file__).resolve().parent
@@ -34,7 +34,7 @@ class ExemplarPlugin:
         self.provider: ExemplarProvider | None = None
 
     def initProcessing(self) -> None:
-        """Offer the algorithms; all that ``qgis_process`` calls, which has no window."""
+        """Add the algorithms; ``qgis_process``, which has no window, calls only this."""
         self.provider = ExemplarProvider(ENGINE_ROOT)
         QgsApplication.processingRegistry().addProvider(self.provider)
 
@@ -57,7 +57,7 @@ class ExemplarPlugin:
         self._iface.addPluginToRasterMenu(MENU, self.action)
 
     def unload(self) -> None:
-        """Stop the engine and take everything out of the window."""
+        """Stop the engine and remove everything from the window."""
         if self.provider is not None:
             QgsApplication.processingRegistry().removeProvider(self.provider)
             self.provider = None

@@ -1,1 +1,1 @@
-"""Everything that talks to QGIS. Imports no torch, rasterio, shapely, geopandas or pandas."""
+"""The plugin inside QGIS: dock, drawing, engine, layers and Processing algorithms."""

@@ -1,4 +1,4 @@
-"""What the user is told, and where: the message bar for sentences, the log panel for details."""
+"""Shows messages to the user: sentences in the message bar, details in the log panel."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import QUrl
 from qgis.PyQt.QtWidgets import QPushButton
 
-from .engine_process import EngineError
-from .texts import tr
+from .errors import EngineError
+from .translation import tr
 
 TITLE = "Exemplar"
 
 
 class Messages:
-    """Speaks through QGIS's message bar.
+    """Writes to QGIS's message bar and log.
 
     Parameters
     ----------
@@ -28,17 +28,17 @@ class Messages:
         self._iface = iface
 
     def warn(self, sentence: str) -> None:
-        """Tell something that the user can mend."""
+        """Show something that the user can mend, as a warning."""
         self._iface.messageBar().pushMessage(TITLE, sentence, Qgis.MessageLevel.Warning)
 
     def saved(self, path: str) -> None:
-        """Tell where a file went, with a link to its folder."""
+        """Show where a file was saved, with a link to its folder."""
         folder = QUrl.fromLocalFile(str(Path(path).parent)).toString()
         text = tr("Saved to {link}").format(link=f'<a href="{folder}">{path}</a>')
         self._iface.messageBar().pushMessage(TITLE, text, Qgis.MessageLevel.Success)
 
     def failed(self, error: EngineError) -> None:
-        """Tell a failure: what the user can mend as a warning, the rest with its details in the log."""
+        """Show a failure: what the user can mend as a warning, the rest with its details in the log."""
         if error.user_fault:
             self.warn(str(error))
             return

@@ -1,4 +1,4 @@
-"""The few things the plugin remembers between sessions."""
+"""The settings that the plugin keeps between sessions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def _text(key: str) -> str:
 
 
 def engine_python() -> str:
-    """The engine's Python that the user chose; empty where none was chosen."""
+    """Return the engine's Python that the user chose; empty where none was chosen."""
     return _text("engine_python")
 
 
@@ -21,7 +21,7 @@ def set_engine_python(path: str) -> None:
 
 
 def model() -> str:
-    """The network that the user chose last; empty where none was chosen."""
+    """Return the model that the user chose last; empty where none was chosen."""
     return _text("model")
 
 
@@ -30,7 +30,7 @@ def set_model(name: str) -> None:
 
 
 def save_folder() -> str:
-    """Where the user saved detections last."""
+    """Return the folder in which the user saved detections last."""
     return _text("save_folder")
 
 

@@ -14,7 +14,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PLUGINS = REPOSITORY / "build" / "plugins"
-FAKE_ROOT = Path(__file__).parent / "fake_engine"
+FAKE_ENGINE = REPOSITORY / "tests" / "support" / "fake_engine"
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ["EXEMPLAR_CACHE_GB"] = "0"  # tests compute, and leave the user's own cache alone
@@ -80,6 +80,12 @@ def private_settings(qgis_app, tmp_path):
 def fake_python(monkeypatch):
     """The fake engine runs on the Python of these tests."""
     monkeypatch.setenv("EXEMPLAR_ENGINE_PYTHON", sys.executable)
+
+
+@pytest.fixture
+def fake_root():
+    """The folder from which the fake engine is started."""
+    return FAKE_ENGINE
 
 
 @pytest.fixture
@@ -184,17 +190,49 @@ def raster(qgis_app, tmp_path, iface):
 
 
 @pytest.fixture
+def placeless(tmp_path, iface):
+    """A file of the same pixels that names no CRS, in the project."""
+    from osgeo import gdal
+    from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer
+
+    path = tmp_path / "placeless.tif"
+    data = gdal.GetDriverByName("GTiff").Create(str(path), 200, 200, 3, gdal.GDT_Byte)
+    data.SetGeoTransform((500000.0, 0.2, 0.0, 5400000.0, 0.0, -0.2))
+    del data
+    layer = QgsRasterLayer(str(path), "Placeless")
+    layer.setCrs(QgsCoordinateReferenceSystem("EPSG:32633"))  # by hand: the engine sees the file only
+    QgsProject.instance().addMapLayer(layer)
+    return layer
+
+
+@pytest.fixture
 def plugin(iface, fake_python, habits, monkeypatch):
     """The loaded plugin, on the fake engine."""
     import exemplar
     import exemplar.plugin
 
-    monkeypatch.setattr(exemplar.plugin, "ENGINE_ROOT", FAKE_ROOT)
+    monkeypatch.setattr(exemplar.plugin, "ENGINE_ROOT", FAKE_ENGINE)
     loaded = exemplar.classFactory(iface)
     loaded.initGui()
     yield loaded
     loaded.unload()
     wait_until(lambda: False, 0.05)
+
+
+@pytest.fixture
+def proxied(qgis_app):
+    """Set QGIS's proxy; gives the engine's environment with it."""
+    from exemplar.ui.engine.proxy import variables, with_proxy
+    from qgis.core import QgsSettings
+
+    def run(environ=None, **fields):
+        settings = QgsSettings()
+        for key, value in ({"proxyEnabled": True, "proxyType": "HttpProxy"} | fields).items():
+            settings.setValue(f"proxy/{key}", value)
+        return with_proxy({"PATH": "/bin"} if environ is None else environ, variables())
+
+    yield run
+    QgsSettings().remove("proxy")
 
 
 @pytest.fixture
@@ -208,7 +246,7 @@ def dock(plugin):
 @pytest.fixture
 def square():
     """An example of 4 x 4 m in the middle of the raster."""
-    from exemplar.ui.example import Example
+    from exemplar.ui.drawing.example import Example
     from qgis.core import QgsCoordinateReferenceSystem, QgsPointXY
 
     x, y = 500020.0, 5399980.0

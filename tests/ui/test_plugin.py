@@ -39,11 +39,13 @@ def test_the_action_opens_the_dock(plugin, until):
     assert until(lambda: not plugin.dock.isVisible())
 
 
-def test_the_engine_starts_with_the_dock_and_ends_with_the_plugin(iface, fake_python, habits, until, alive):
+def test_the_engine_starts_with_the_dock_and_ends_with_the_plugin(
+    iface, fake_python, fake_root, habits, until, alive
+):
     import exemplar
     import exemplar.plugin
 
-    exemplar.plugin.ENGINE_ROOT, kept = Path(__file__).parent / "fake_engine", exemplar.plugin.ENGINE_ROOT
+    exemplar.plugin.ENGINE_ROOT, kept = fake_root, exemplar.plugin.ENGINE_ROOT
     try:
         plugin = exemplar.classFactory(iface)
         plugin.initGui()

@@ -1,1 +1,1 @@
-"""Exemplar's algorithms for Processing: the toolbox, models, batches and ``qgis_process``."""
+"""Algorithms for Processing: the toolbox, models, batches and ``qgis_process``."""

@@ -1,4 +1,4 @@
-"""What the algorithms share: how they show themselves, and how they work with an engine."""
+"""Base classes of the algorithms: help, inputs, engine, outputs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QIcon
 
-from .. import layers
-from ..engine_client import EngineError
-from ..example import UnusableExampleError
-from ..texts import tr
-from .engine import RunEngine, run_engine
+from ..errors import EngineError, UserError
+from ..layers.job_files import new_job_folder
+from ..layers.styles import apply_style
+from ..translation import tr
+from .run_engine import RunEngine, run_engine
 
 RESOURCES = Path(__file__).resolve().parents[2] / "resources"
 ICON = RESOURCES / "icons" / "exemplar.svg"
@@ -37,12 +37,9 @@ ICON = RESOURCES / "icons" / "exemplar.svg"
 # lists (strategies, models) are the engine's and may grow with it, so they are not repeated here.
 TARGETS = ["building", "vehicle", "other"]
 
-# What can be wrong with an input, each as a sentence for the user.
-INPUT_PROBLEMS = (layers.LayerError, UnusableExampleError)
-
 
 class EngineAlgorithm(QgsProcessingAlgorithm):
-    """Something that the engine does, as an algorithm.
+    """An algorithm whose work is done by the engine.
 
     It may run in a background thread, so layers are read in ``prepareAlgorithm``, and what follows works
     with files, feature sources and its own engine only.
@@ -73,7 +70,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         return "segmentation"
 
     def shortHelpString(self) -> str:
-        """The help page and then each parameter's own help, which is thus written down once."""
+        """Return the help page with the help of each parameter, which is written down once."""
         page = (RESOURCES / "help" / f"{self.name()}.html").read_text(encoding="utf-8")
         entries = (
             f"<p><b>{escape(parameter.description())}</b><br>{escape(parameter.help())}</p>"
@@ -90,7 +87,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
 
     @contextmanager
     def engine(self, feedback: QgsProcessingFeedback) -> Iterator[RunEngine]:
-        """The run's engine; its failures become Processing's, their details go to the log."""
+        """Give the run's engine; turn its failures into Processing's, with their details in the log."""
         with run_engine(self._root) as engine:
             feedback.pushInfo(tr("Starting the engine…"))
             try:
@@ -100,7 +97,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
                     feedback.pushDebugInfo(error.details)
                 raise QgsProcessingException("\n".join(filter(None, (str(error), error.commands)))) from error
 
-    def copied(
+    def copy_layer(
         self,
         path: str,
         name: str,
@@ -108,7 +105,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         context: QgsProcessingContext,
         crs: QgsCoordinateReferenceSystem,
     ) -> str:
-        """Copy a layer of the engine's into whatever the user chose as the output of that name."""
+        """Copy a layer of the engine into the output of that name."""
         found = QgsVectorLayer(path, name.lower(), "ogr")
         if not found.isValid():
             raise QgsProcessingException(tr("The engine's result can't be opened: {path}").format(path=path))
@@ -131,8 +128,8 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
 
     @contextmanager
     def job_folder(self) -> Iterator[Path]:
-        """A folder for the files between QGIS and the engine; a long batch must not pile them up."""
-        folder = layers.new_job_folder()
+        """Give a folder for the job's files and remove it afterwards; a long batch must not pile them up."""
+        folder = new_job_folder()
         try:
             yield folder
         finally:
@@ -140,17 +137,17 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
 
 
 class ImageAlgorithm(EngineAlgorithm):
-    """An algorithm on an image; its ``_read(parameters, context)`` raises what is wrong with the inputs."""
+    """An algorithm on an image; its ``_read(parameters, context)`` raises ``UserError`` for wrong inputs."""
 
     def checkParameterValues(
         self, parameters: dict[str, Any], context: QgsProcessingContext
     ) -> tuple[bool, str]:
-        """Tell what is wrong with the inputs before anything is started."""
+        """Say what is wrong with the inputs before anything is started."""
         fine, problem = super().checkParameterValues(parameters, context)
         if fine:
             try:
                 self._read(parameters, context)
-            except INPUT_PROBLEMS as error:
+            except UserError as error:
                 return False, str(error)
         return fine, problem
 
@@ -167,11 +164,11 @@ class LayerStyle(QgsProcessingLayerPostProcessorInterface):
         self._kept.append(self)
 
     def postProcessLayer(self, layer: QgsMapLayer, _context, _feedback) -> None:
-        layers.style(layer, self._style)
+        apply_style(layer, self._style)
 
 
-def telling(feedback: QgsProcessingFeedback) -> Callable[[float, str], None]:
-    """What an engine's progress goes to: the bar, and each message once to the log."""
+def progress_callback(feedback: QgsProcessingFeedback) -> Callable[[float, str], None]:
+    """Return a function that reports progress: the fraction to the bar, each message once to the log."""
     last = ""
 
     def progressed(fraction: float, message: str) -> None:
@@ -185,12 +182,12 @@ def telling(feedback: QgsProcessingFeedback) -> Callable[[float, str], None]:
 
 
 def default_of(entries: list[dict[str, Any]]) -> str:
-    """The entry that the engine calls its default."""
+    """Return the name of the entry that the engine calls its default."""
     return next((entry["name"] for entry in entries if entry.get("default")), entries[0]["name"])
 
 
 def ended_early(feedback: QgsProcessingFeedback) -> dict:
-    """The outcome of a run without a result: empty where the user cancelled, else an exception."""
+    """Return an empty outcome where the user cancelled a run without a result; raise otherwise."""
     if feedback.isCanceled():
         feedback.pushInfo(tr("Cancelled."))
         return {}

@@ -1,4 +1,4 @@
-"""Where Processing is to write a layer: found out before hours of work whether it can, and loses no input."""
+"""Checks an output before hours of work: it can be written, and it replaces no input."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from qgis.core import (
     QgsProviderRegistry,
 )
 
-from .. import layers
-from ..texts import tr
+from ..errors import UserError
+from ..translation import tr
 
 # A provider's name before a destination; a single letter is a drive of Windows.
 _PROVIDER = re.compile(r"^[A-Za-z]{2,}:")
 
 
 class Place(NamedTuple):
-    """A file, and the table in it that is written; without one the whole file is."""
+    """A file and the table in it that is written; without a table, the whole file."""
 
     path: Path
     table: str
 
 
 def place_of(value: Any) -> Place | None:
-    """Where a parameter's value for a layer puts it; None for memory, a temporary file, a server."""
+    """Return the place that an output parameter names; None for memory, a temporary file or a server."""
     if isinstance(value, QgsProcessingOutputLayerDefinition):
         value = value.sink
     if isinstance(value, QgsProperty):
@@ -45,7 +45,7 @@ def place_of(value: Any) -> Place | None:
 
 
 def check_destination(value: Any, given: list[QgsMapLayer | None]) -> None:
-    """Raise ``LayerError`` where a layer can't be written, or would replace one that was given.
+    """Raise ``UserError`` where a layer can't be written, or would replace one that was given.
 
     QGIS makes the file only when all work is done.
     """
@@ -53,11 +53,11 @@ def check_destination(value: Any, given: list[QgsMapLayer | None]) -> None:
         return
     folder = place.path.parent
     if not folder.is_dir():
-        raise layers.LayerError(
+        raise UserError(
             tr("There is no folder {folder}: make it first, or choose another.").format(folder=folder)
         )
     if not os.access(folder, os.W_OK):
-        raise layers.LayerError(
+        raise UserError(
             tr("Nothing can be written to the folder {folder}: choose another.").format(folder=folder)
         )
     for layer in filter(None, given):
@@ -66,7 +66,7 @@ def check_destination(value: Any, given: list[QgsMapLayer | None]) -> None:
         if not path or Path(path).resolve() != place.path.resolve():
             continue
         if not place.table or not table or place.table == table:
-            raise layers.LayerError(
+            raise UserError(
                 tr("“{layer}” lies in {path} and would be lost: choose another output.").format(
                     layer=layer.name(), path=place.path
                 )

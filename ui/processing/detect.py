@@ -1,4 +1,4 @@
-"""``exemplar:detect``: from one example polygon to every similar object, as the dock does it."""
+"""``exemplar:detect``: finds every object like the example, as the dock does."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ from qgis.core import (
 )
 
 from ...core.protocol import ENCODINGS, PRECISIONS, DetectRequest
-from .. import layers
-from ..texts import tr
+from ..errors import UserError
+from ..layers.examples import example_on_raster, write_roles
+from ..layers.rasters import shown_bands
+from ..translation import tr
 from . import inputs
-from .algorithm import INPUT_PROBLEMS, TARGETS, ImageAlgorithm, LayerStyle, default_of, ended_early, telling
+from .algorithm import TARGETS, ImageAlgorithm, LayerStyle, default_of, ended_early, progress_callback
 from .destination import check_destination
-from .written_raster import take_crs
+from .output_raster import assign_crs
 
 POLYGONS = QgsProcessing.SourceType.TypeVectorPolygon
 _INTEGER = QgsProcessingParameterNumber.Type.Integer
@@ -79,8 +81,8 @@ class DetectAlgorithm(ImageAlgorithm):
         self.add(
             QgsProcessingParameterFeatureSource("EXAMPLE", tr("Example"), [POLYGONS]),
             tr(
-                "A layer with a polygon around one object of the kind to find, or a few around some. In a "
-                "layer of many select one and tick “Selected features only”."
+                "A layer with a polygon around one object of the kind to find, or with a few such polygons. "
+                "If the layer holds many, select one and tick “Selected features only”."
             ),
         )
         self.add(
@@ -88,8 +90,8 @@ class DetectAlgorithm(ImageAlgorithm):
                 "ROLE", tr("Role"), defaultValue="role", parentLayerParameterName="EXAMPLE", optional=True
             ),
             tr(
-                "The example layer's column that says “positive” of what to find and “negative” of what "
-                "not to; empty is positive. A layer without it holds examples of what to find only."
+                "The column of the example layer that says “positive” for what to find and “negative” for "
+                "what not to find; empty means positive. Without this column all polygons are positive."
             ),
         )
         self.add(
@@ -117,7 +119,7 @@ class DetectAlgorithm(ImageAlgorithm):
         # Strategies and models are texts: their lists are the engine's, which is not started to show a
         # dialog, and an enumeration would refuse what a newer engine or an imported model adds. Empty is
         # the engine's own default; a name that it doesn't know it answers with those it does.
-        ask = tr("Empty: the engine's default. For a name that it does not know, it lists those it does.")
+        ask = tr("Leave empty for the engine's default; for an unknown name the engine lists the known ones.")
         self.add(
             QgsProcessingParameterString("STRATEGY", tr("Strategy"), optional=True),
             tr("How prompts are placed.") + " " + ask,
@@ -130,7 +132,7 @@ class DetectAlgorithm(ImageAlgorithm):
         )
         self.add(
             QgsProcessingParameterFile("CHECKPOINT", tr("Checkpoint"), optional=True),
-            tr("A file with weights of your own for the model."),
+            tr("A file with your own weights for the model."),
             advanced=True,
         )
         for name, title, kind, default, least, most, text in (
@@ -149,11 +151,11 @@ class DetectAlgorithm(ImageAlgorithm):
             self.add(number, text, advanced=True)
         for name, title, names, default, text in (
             ("ENCODE", tr("Encode example and image"), ENCODINGS, DetectRequest.encode,
-             tr("Together, or apart: then another example of about the same size, at the same resolution, "
-                "finds the image encoded.")),
+             tr("Together on one canvas, or apart: then the encoded image is used again for another example "
+                "of about the same size at the same resolution.")),
             ("PRECISION", tr("Precision"), PRECISIONS, DetectRequest.precision,
-             tr("How precisely the network looks at the image. Half takes about half as long where the "
-                "processor or the graphics card can; by itself it is taken where it is known to cost no "
+             tr("The precision with which the network encodes the image. Half takes about half as long where "
+                "the processor or the graphics card supports it; “auto” uses it where it is known to cost no "
                 "accuracy.")),
         ):  # fmt: skip
             choice = QgsProcessingParameterEnum(
@@ -162,11 +164,11 @@ class DetectAlgorithm(ImageAlgorithm):
             self.add(choice, text, advanced=True)
         for name, title, default, text in (
             ("REGULARIZE", tr("Right angles"), DetectRequest.regularize,
-             tr("Outlines with right angles, where the overlap with the found pixels stays 0.9 or more; "
-                "others stay as they are. For buildings.")),
+             tr("Draws outlines with right angles where they still overlap the found pixels by 0.9 or more; "
+                "other outlines stay as they are. For buildings.")),
             ("RECTANGLES", tr("Rectangles"), DetectRequest.rectangles,
-             tr("Every object as a rectangle with length, width and direction. For vehicles; goes before "
-                "right angles.")),
+             tr("Draws every object as a rectangle with length, width and direction, whatever “Right angles” "
+                "says. For vehicles.")),
         ):  # fmt: skip
             self.add(QgsProcessingParameterBoolean(name, title, default), text, advanced=True)
 
@@ -177,27 +179,27 @@ class DetectAlgorithm(ImageAlgorithm):
     ) -> bool:
         try:
             self._request, self._polygons, raster, drawn_on = self._read(parameters, context)
-        except INPUT_PROBLEMS as error:  # in a model nobody has checked the values before
+        except UserError as error:  # in a model nobody has checked the values before
             raise QgsProcessingException(str(error)) from error
         self._crs, self._file_crs = raster.crs(), raster.dataProvider().crs()
         self._example_crs = drawn_on.dataProvider().crs()
         return True
 
     def _read(self, parameters: dict[str, Any], context: QgsProcessingContext) -> tuple:
-        """The request without its files, the examples by role, the image and the example's image."""
+        """Read the request without its files, the examples by role, the image and the example's image."""
         raster = self.parameterAsRasterLayer(parameters, "RASTER", context)
         path = inputs.raster_path(raster)
         other = self.parameterAsRasterLayer(parameters, "EXAMPLE_RASTER", context)
         other_path = inputs.raster_path(other) if other is not None else None
         source = self.parameterAsSource(parameters, "EXAMPLE", context)
         if source is None:
-            raise layers.LayerError(self.invalidSourceError(parameters, "EXAMPLE"))
+            raise UserError(self.invalidSourceError(parameters, "EXAMPLE"))
         example = self.parameterAsVectorLayer(parameters, "EXAMPLE", context)
         check_destination(parameters.get("OUTPUT"), [raster, other, example])
         drawn_on = other if other is not None else raster
         named = self.parameterAsString(parameters, "ROLE", context)
         polygons = [
-            (role, layers.example_on_raster(example, drawn_on, context.transformContext(), role))
+            (role, example_on_raster(example, drawn_on, context.transformContext(), role))
             for role, example in inputs.examples(source, named).by_role()
         ]
         request = DetectRequest(
@@ -211,8 +213,8 @@ class DetectAlgorithm(ImageAlgorithm):
                 raster,
                 context.transformContext(),
             ),
-            bands=layers.shown_bands(raster),
-            example_bands=layers.shown_bands(other) if other is not None else None,
+            bands=shown_bands(raster),
+            example_bands=shown_bands(other) if other is not None else None,
             target=self.parameterAsEnumString(parameters, "TARGET", context),
             strategy=self.parameterAsString(parameters, "STRATEGY", context).strip(),
             model=self.parameterAsString(parameters, "MODEL", context).strip(),
@@ -243,17 +245,15 @@ class DetectAlgorithm(ImageAlgorithm):
             request.output = str(folder / "detections.gpkg")
             request.mask = inputs.absolute_output(mask) or None
             try:
-                layers.write_roles(
-                    request.example, self._polygons, self._example_crs, context.transformContext()
-                )
-            except layers.LayerError as error:
+                write_roles(request.example, self._polygons, self._example_crs, context.transformContext())
+            except UserError as error:
                 raise QgsProcessingException(str(error)) from error
             result = self._detect(request, feedback)
             if result is None:
                 return ended_early(feedback)
             output = self._copy(request.output, parameters, context)
         if mask:
-            take_crs(request.mask, self._crs, self._file_crs)
+            assign_crs(request.mask, self._crs, self._file_crs)
         feedback.pushInfo(
             tr(
                 "{count} found in {seconds:.1f} s, at {resolution:.2f} m per pixel, "
@@ -275,11 +275,11 @@ class DetectAlgorithm(ImageAlgorithm):
                     strategy=request.strategy, model=request.model, device=hello.get("device", "?")
                 )
             )
-            return engine.detect(request, telling(feedback), feedback.isCanceled)
+            return engine.detect(request, progress_callback(feedback), feedback.isCanceled)
 
     def _copy(self, path: str, parameters: dict[str, Any], context: QgsProcessingContext) -> str:
-        """Copy the engine's result into whatever the user chose as the output."""
-        output = self.copied(path, "OUTPUT", parameters, context, self._crs)
+        """Copy the engine's result into the output and style it."""
+        output = self.copy_layer(path, "OUTPUT", parameters, context, self._crs)
         if context.willLoadLayerOnCompletion(output):
             context.layerToLoadOnCompletionDetails(output).setPostProcessor(LayerStyle("detections"))
         return output

@@ -20,19 +20,20 @@ from qgis.core import (
 )
 
 from ...core.protocol import EdgesRequest
-from .. import layers
-from ..texts import tr
+from ..errors import UserError
+from ..layers.rasters import shown_bands
+from ..translation import tr
 from . import inputs
-from .algorithm import INPUT_PROBLEMS, ImageAlgorithm, LayerStyle, default_of, ended_early, telling
+from .algorithm import ImageAlgorithm, LayerStyle, default_of, ended_early, progress_callback
 from .destination import check_destination
-from .written_raster import take_crs
+from .output_raster import assign_crs
 
 LINES = QgsProcessing.SourceType.TypeVectorLine
 _DOUBLE = QgsProcessingParameterNumber.Type.Double
 
 
 class EdgesAlgorithm(ImageAlgorithm):
-    """Finds the edges of everything."""
+    """Finds the edges of everything on an image."""
 
     def name(self) -> str:
         return "edges"
@@ -82,8 +83,8 @@ class EdgesAlgorithm(ImageAlgorithm):
     def _add_advanced(self) -> None:
         for name, title, default, least, most, text in (
             ("RESOLUTION", tr("Resolution (metres per pixel)"), None, 0.001, 1000.0,
-             tr("Working resolution, which is the edges' too; by default the image's own. One tile is 1024 "
-                "pixels wide and gets 256 prompts: a coarser one is faster and sees larger things.")),
+             tr("Working resolution, which the edges have too; by default the image's own. One tile is 1024 "
+                "pixels wide and gets 256 prompts: a coarser resolution is faster and finds larger things.")),
             ("MIN_STRENGTH", tr("Least strength of a line"), EdgesRequest.min_strength, 0.0, 1.0,
              tr("Weaker edges become no lines; the raster holds them all.")),
         ):  # fmt: skip
@@ -94,14 +95,14 @@ class EdgesAlgorithm(ImageAlgorithm):
         self.add(
             QgsProcessingParameterString("MODEL", tr("Model"), optional=True),
             tr(
-                "The network. Empty: the engine's default. For a name that it does not know, it lists those "
-                "it does."
+                "The network. Leave empty for the engine's default; for an unknown name the engine lists "
+                "the known ones."
             ),
             advanced=True,
         )
         self.add(
             QgsProcessingParameterFile("CHECKPOINT", tr("Checkpoint"), optional=True),
-            tr("A file with weights of your own for the model."),
+            tr("A file with your own weights for the model."),
             advanced=True,
         )
 
@@ -112,14 +113,14 @@ class EdgesAlgorithm(ImageAlgorithm):
     ) -> bool:
         try:
             self._request = self._read(parameters, context)
-        except INPUT_PROBLEMS as error:  # in a model nobody has checked the values before
+        except UserError as error:  # in a model nobody has checked the values before
             raise QgsProcessingException(str(error)) from error
         raster = self.parameterAsRasterLayer(parameters, "RASTER", context)
         self._crs, self._file_crs = raster.crs(), raster.dataProvider().crs()
         return True
 
     def _read(self, parameters: dict[str, Any], context: QgsProcessingContext) -> EdgesRequest:
-        """The request without its files."""
+        """Read the request, without its files."""
         raster = self.parameterAsRasterLayer(parameters, "RASTER", context)
         path = inputs.raster_path(raster)
         check_destination(parameters.get("LINES"), [raster])
@@ -133,7 +134,7 @@ class EdgesAlgorithm(ImageAlgorithm):
                 raster,
                 context.transformContext(),
             ),
-            bands=layers.shown_bands(raster),
+            bands=shown_bands(raster),
             model=self.parameterAsString(parameters, "MODEL", context).strip(),
             checkpoint=inputs.absolute(self.parameterAsFile(parameters, "CHECKPOINT", context)) or None,
             resolution=None
@@ -157,9 +158,11 @@ class EdgesAlgorithm(ImageAlgorithm):
             if result is None:
                 return ended_early(feedback)
             lines = (
-                self.copied(request.lines, "LINES", parameters, context, self._crs) if with_lines else None
+                self.copy_layer(request.lines, "LINES", parameters, context, self._crs)
+                if with_lines
+                else None
             )
-        take_crs(request.output, self._crs, self._file_crs)
+        assign_crs(request.output, self._crs, self._file_crs)
         feedback.pushInfo(tr("Done in {seconds:.1f} s, at {resolution:.2f} m per pixel.").format(**result))
         if context.willLoadLayerOnCompletion(output):
             context.layerToLoadOnCompletionDetails(output).setPostProcessor(LayerStyle("edges"))
@@ -175,4 +178,4 @@ class EdgesAlgorithm(ImageAlgorithm):
             feedback.pushInfo(
                 tr("Model {model}, on {device}.").format(model=request.model, device=hello.get("device", "?"))
             )
-            return engine.edges(request, telling(feedback), feedback.isCanceled)
+            return engine.edges(request, progress_callback(feedback), feedback.isCanceled)

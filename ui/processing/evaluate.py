@@ -1,4 +1,4 @@
-"""``exemplar:evaluate``: how good detections are, by the project's own yardstick."""
+"""``exemplar:evaluate``: measures how well detections match the truth."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from qgis.core import (
 )
 
 from ...core.protocol import EvaluateRequest
-from .. import layers
-from ..texts import tr
+from ..errors import UserError
+from ..translation import tr
 from . import inputs
 from .algorithm import TARGETS, EngineAlgorithm, ended_early
 
@@ -51,7 +51,10 @@ class EvaluateAlgorithm(EngineAlgorithm):
         )
         self.add(
             QgsProcessingParameterEnum("TARGET", tr("Only"), TARGETS, optional=True, usesStaticStrings=True),
-            tr("Only the polygons whose column “target” says so, in layers that have such a column."),
+            tr(
+                "Compare only polygons with this value in the column “target”, in layers that have this "
+                "column."
+            ),
         )
         self.add(
             QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
@@ -66,11 +69,11 @@ class EvaluateAlgorithm(EngineAlgorithm):
                 minValue=0.01,
                 maxValue=1.0,
             ),
-            tr("From this overlap on a detection counts as an object of the truth."),
+            tr("A detection that overlaps an object of the truth at least this much is a match."),
         )
         self.add(
             QgsProcessingParameterBoolean("BOXES", tr("Compare bounding boxes"), EvaluateRequest.boxes),
-            tr("For truth that holds boxes only: compares bounding box with bounding box."),
+            tr("Compares bounding boxes instead of outlines. For truth that holds only boxes."),
         )
         for name, title in (
             ("IOU", tr("IoU of the areas")),
@@ -100,7 +103,7 @@ class EvaluateAlgorithm(EngineAlgorithm):
                 self._crs,
                 context.transformContext(),
             )
-        except layers.LayerError as error:
+        except UserError as error:
             raise QgsProcessingException(str(error)) from error
         self._request = EvaluateRequest(
             detections="",
@@ -121,7 +124,7 @@ class EvaluateAlgorithm(EngineAlgorithm):
             try:
                 for name, source in self._sources.items():
                     inputs.write_polygons(source, self._crs, str(folder / f"{name}.gpkg"), context)
-            except layers.LayerError as error:
+            except UserError as error:
                 raise QgsProcessingException(str(error)) from error
             with self.engine(feedback) as engine:
                 figures = engine.evaluate(request, feedback.isCanceled)

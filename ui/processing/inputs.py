@@ -1,4 +1,4 @@
-"""From Processing's parameters to what the engine can read."""
+"""Turns Processing's parameters into what the engine can read."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ from qgis.core import (
 )
 
 from ...core.protocol import ROLES, role_of
-from .. import layers
-from ..example import Example, ExampleSet
-from ..texts import tr
+from ..drawing.example import Example, ExampleSet
+from ..errors import UserError
+from ..layers.job_files import write_features
+from ..layers.rasters import extent_in_raster, raster_problem, raster_source
+from ..translation import tr
 
 MOST_EXAMPLES = 10  # about as many as the canvas's column holds; more is a forgotten selection
 
@@ -34,32 +36,32 @@ _UNCHECKED = QgsProcessingFeatureSource.Flag.FlagSkipGeometryValidityChecks
 
 
 def raster_path(layer: QgsRasterLayer | None) -> str:
-    """The raster as the engine, whose folder is another one, finds it."""
+    """Return the raster's path as the engine, which runs in another folder, finds it."""
     if layer is None or not layer.isValid():
-        raise layers.LayerError(tr("The raster can't be opened: choose another one."))
-    if problem := layers.raster_problem(layer):
-        raise layers.LayerError(problem)
-    return absolute(layers.raster_source(layer))
+        raise UserError(tr("The raster can't be opened: choose another one."))
+    if problem := raster_problem(layer):
+        raise UserError(problem)
+    return absolute(raster_source(layer))
 
 
 def absolute(path: str) -> str:
-    """The path from the root; names such as ``GPKG:file:table`` stay as they are."""
+    """Make a path absolute; names such as ``GPKG:file:table`` stay as they are."""
     return str(Path(path).absolute()) if Path(path).is_file() else path
 
 
 def absolute_output(path: str) -> str:
-    """The path from the root of a file that is yet to be written; empty for none."""
+    """Make the path of a file that is not written yet absolute; empty for none."""
     return str(Path(path).absolute()) if path else ""
 
 
 def examples(source: QgsProcessingFeatureSource, role_field: str = "role") -> ExampleSet:
-    """The source's polygons, of which there may be a few only, by what the field says of them.
+    """Read the source's polygons, a few at most, with the role that the field gives them.
 
     The engine's command line reads its column ``role`` the same way.
     """
     count = source.featureCount()
     if count > MOST_EXAMPLES:
-        raise layers.LayerError(
+        raise UserError(
             tr(
                 "{n} polygons are too many examples (at most {most}): select the one to look for and tick "
                 "“Selected features only”."
@@ -67,26 +69,26 @@ def examples(source: QgsProcessingFeatureSource, role_field: str = "role") -> Ex
         )
     index = source.fields().lookupField(role_field) if role_field else -1
     if index < 0 and role_field not in ("", "role"):  # the default need not be there, a choice must
-        raise layers.LayerError(tr("The examples have no column “{field}”.").format(field=role_field))
+        raise UserError(tr("The examples have no column “{field}”.").format(field=role_field))
     request = QgsFeatureRequest().setSubsetOfAttributes([index] if index >= 0 else [])
     found = ExampleSet()
     for feature in source.getFeatures(request, _UNCHECKED):
         role = _role(feature.attribute(index), role_field) if index >= 0 else ROLES[0]
         example = Example.from_geometry(feature.geometry(), source.sourceCrs())
-        found = found.with_one(example, negative=role != ROLES[0])
+        found = found.with_example(example, negative=role != ROLES[0])
     if found.negative and not found.positive:
-        raise layers.LayerError(tr("All polygons are negative: there has to be an example of what to find."))
+        raise UserError(tr("All polygons are negative: there has to be an example of what to find."))
     if not found:
-        raise layers.LayerError(tr("There is no example polygon: draw or select one first."))
+        raise UserError(tr("There is no example polygon: draw or select one first."))
     return found
 
 
 def _role(value: Any, role_field: str) -> str:
-    """What a feature's attribute says: one of the two roles, the first where it says nothing."""
+    """Return the role that a feature's attribute names, the first where it is empty."""
     said = "" if value is None or value == NULL else str(value).strip()
     role = role_of(said)
     if role is None:
-        raise layers.LayerError(
+        raise UserError(
             tr("The column “{field}” says “{said}”: it has to be positive, negative or empty.").format(
                 field=role_field, said=said
             )
@@ -100,15 +102,13 @@ def extent_on_raster(
     raster: QgsRasterLayer,
     transforms: QgsCoordinateTransformContext,
 ) -> list[float] | None:
-    """The part of the extent that the raster covers, in its CRS; None for no extent: the whole raster."""
+    """Return the part of the extent that the raster covers, in its CRS; None for no extent."""
     if extent.isNull():
         return None
     try:
-        return layers.extent_in_raster(extent, crs, raster, transforms)
-    except layers.LayerError as error:
-        raise layers.LayerError(
-            tr("The extent does not lie on “{layer}”.").format(layer=raster.name())
-        ) from error
+        return extent_in_raster(extent, crs, raster, transforms)
+    except UserError as error:
+        raise UserError(tr("The extent does not lie on “{layer}”.").format(layer=raster.name())) from error
 
 
 def extent_in_crs(
@@ -117,13 +117,13 @@ def extent_in_crs(
     wanted: QgsCoordinateReferenceSystem,
     transforms: QgsCoordinateTransformContext,
 ) -> list[float] | None:
-    """The extent in another CRS; None for no extent."""
+    """Transform the extent into another CRS; None for no extent."""
     if extent.isNull():
         return None
     try:
         box = QgsCoordinateTransform(crs, wanted, transforms).transformBoundingBox(extent)
     except QgsCsException as error:
-        raise layers.LayerError(
+        raise UserError(
             tr("The extent can't be brought into the CRS {crs}.").format(crs=wanted.userFriendlyIdentifier())
         ) from error
     return [box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()]
@@ -160,4 +160,4 @@ def write_polygons(
             feature.setGeometry(geometry)
             yield feature
 
-    layers.write_features(path, features(), fields, crs, context.transformContext())
+    write_features(path, features(), fields, crs, context.transformContext())

@@ -1,4 +1,4 @@
-"""The provider: what Processing lists under Exemplar."""
+"""Lists Exemplar's algorithms in Processing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
-from . import engine
+from . import run_engine
 from .algorithm import ICON
 from .detect import DetectAlgorithm
 from .edges import EdgesAlgorithm
@@ -15,7 +15,7 @@ from .evaluate import EvaluateAlgorithm
 
 
 class ExemplarProvider(QgsProcessingProvider):
-    """Offers the algorithms; starts nothing by itself.
+    """Offers the algorithms to Processing; starts nothing by itself.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ class ExemplarProvider(QgsProcessingProvider):
             self.addAlgorithm(algorithm(self._root))
 
     def supportedOutputRasterLayerExtensions(self) -> list[str]:
-        """The engine writes masks as GeoTIFF only; Processing then offers nothing else."""
+        """Offer GeoTIFF only: the engine writes no other raster."""
         return ["tif", "tiff"]
 
     def unload(self) -> None:
-        """Leave no engine behind: a run that is under way ends as failed."""
-        engine.end_all()
+        """End all engines; a run that is under way ends as failed."""
+        run_engine.end_all()

@@ -1,0 +1,1 @@
+"""The dock: its steps, its panels and its dialogs."""

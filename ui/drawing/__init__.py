@@ -1,0 +1,1 @@
+"""Drawing examples on the map canvas."""

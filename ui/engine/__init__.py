@@ -1,0 +1,1 @@
+"""The engine as QGIS sees it: its Python, its process, its jobs."""

@@ -1,0 +1,1 @@
+"""QGIS layers: read for the engine, made from its results, saved."""
