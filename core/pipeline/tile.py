@@ -106,9 +106,8 @@ class TileSegmenter:
         self._encoder = (
             SplitEncoder(segmenter, cache, views) if split_encoding else CanvasEncoder(segmenter, cache)
         )
-        parts = [part for crop in crops for part in (crop.image, crop.mask, crop.valid, crop.ring)]
         settings = (example_areas, strategy.name, runs, seed, target.name, views, target.smooth_radius)
-        self._key = (segmenter.identity, *settings, split_encoding, *parts)
+        self._settings = (*settings, split_encoding)
 
     def segment(self, image: np.ndarray, valid: np.ndarray, tile: Tile) -> TileResult:
         """Segment one tile.
@@ -127,7 +126,9 @@ class TileSegmenter:
         """
         if self._cache is None:
             return self._compute(image, valid, tile)
-        key = digest("segmentation", *self._key, tile.row, tile.column, image, valid)
+        crops = [part for crop in self._crops for part in (crop.image, crop.mask, crop.valid, crop.ring)]
+        what = (self._segmenter.identity, *self._settings, tile.row, tile.column)
+        key = digest("segmentation", *what, *crops, image, valid)
         if (stored := self._cache.get(key)) is not None:
             return TileResult(tile, _as_segmentation(stored))
         result = self._compute(image, valid, tile)
