@@ -191,7 +191,7 @@ def test_every_outline_is_the_truths_within_a_pixel(layout, tmp_path):
     _, _, _, mpp = LAYOUTS[layout]
     asked = {"resolution": mpp} if layout in ("enlarged", "reduced") else {}
     table, summary = scene.run(segmenter=segmenter, **asked)
-    assert summary.tiles == 4 == segmenter.encoded / EMBEDDED.showings  # so there are seams both ways
+    assert summary.tiles == 4 == segmenter.encoded / EMBEDDED.views  # so there are seams both ways
     assert summary.resolution == pytest.approx(mpp, rel=5e-3)
     for found, truth in matched(scene, table):
         assert within_a_pixel(found, truth), (layout, truth.bounds, found.bounds)
@@ -305,7 +305,7 @@ def test_an_extent_without_objects_gives_an_empty_file(scene):
     segmenter = BrightSegmenter()
     table, summary = scene.run("empty.gpkg", segmenter, extent=list(scene.box_map(300, 600, 310, 610).bounds))
     assert len(table) == summary.count == 0 and list(table.columns) == [*COLUMNS, "geometry"]
-    assert segmenter.encoded == EMBEDDED.showings  # and no tile is looked at that isn't needed
+    assert segmenter.encoded == EMBEDDED.views  # and no tile is looked at that isn't needed
 
 
 # What decides
