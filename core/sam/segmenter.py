@@ -68,6 +68,15 @@ class Segmenter:
     identity : str, optional
         What tells these weights from all others, and how they are evaluated;
         without it no result can be kept for later (``core.pipeline.cache``).
+
+    Examples
+    --------
+    One click on the middle of a canvas, answered with one mask:
+
+    >>> segmenter = Segmenter.load("embedded", device="cpu")
+    >>> embedding = segmenter.encode(np.zeros((1024, 1024, 3), np.uint8))
+    >>> segmenter.decode(embedding, np.array([[[512.0, 512.0]]]), np.array([[1]])).logits.shape
+    (1, 1, 256, 256)
     """
 
     def __init__(

@@ -85,6 +85,23 @@ def test_core_knows_no_qgis_and_none_of_the_other_folders(path):
     assert not roots(path) & (HOUSE - {"core"})
 
 
+# A package's modules import packages further down only; single modules of core stand below all of them.
+ORDER = (
+    "service", "pipeline", "outputs", "vectors", "edges", "instances", "voting", "canvas", "sam", "weights", "geo",
+)  # fmt: skip
+TOP = {"__init__", "__main__", "metrics"}  # these open the doors, or read files to compare them
+
+
+@pytest.mark.parametrize("path", CORE, ids=name_of)
+def test_core_imports_in_the_order_of_the_data_only(path):
+    place = path.relative_to(ROOT / "core").parts
+    if place[-1].removesuffix(".py") in TOP and len(place) == 1:
+        return
+    own = ORDER.index(place[0]) if len(place) > 1 else len(ORDER)
+    packages = {name.split(".")[1] for name in imported(path) if name.startswith("core.")} & set(ORDER)
+    assert all(ORDER.index(package) >= own for package in packages), packages
+
+
 def test_the_roots_init_imports_nothing_of_the_house_at_its_top():
     path = ROOT / "__init__.py"
     if not path.exists():
