@@ -87,7 +87,8 @@ def test_core_knows_no_qgis_and_none_of_the_other_folders(path):
 
 # A package's modules import packages further down only; single modules of core stand below all of them.
 ORDER = (
-    "service", "pipeline", "outputs", "vectors", "edges", "instances", "voting", "canvas", "sam", "weights", "geo",
+    "service", "pipeline", "outputs", "vectors", "edges", "instances", "voting", "canvas", "sam", "weights",
+    "geo",
 )  # fmt: skip
 TOP = {"__init__", "__main__", "metrics"}  # these open the doors, or read files to compare them
 
