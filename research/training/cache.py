@@ -14,7 +14,7 @@ import numpy as np
 
 from research.training.scenes import Scene, make_scene
 
-FOLDER = Path(__file__).resolve().parent.parent / "build" / "training" / "scenes"
+FOLDER = Path(__file__).resolve().parents[2] / "build" / "training" / "scenes"
 HELD_OUT_SEED = 900_000  # scenes from here on are for validation only
 
 

@@ -32,7 +32,7 @@ from research.training.state import State, of_sam, weights_of
 from research.training.steps import Data, Outcome, canvas_step, crop_step, semantic_step, view_step
 from research.training.validate import report, validation_set
 
-RUNS = Path(__file__).resolve().parent.parent / "build" / "training" / "runs"
+RUNS = Path(__file__).resolve().parents[2] / "build" / "training" / "runs"
 WARM_UP_STEPS = 60
 CLIP = 1.0
 
