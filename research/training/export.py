@@ -16,7 +16,7 @@ from core.sam.networks.embedded import BOX_HEAD, SEMANTIC_HEAD, build_embedded
 from core.weights.verified_file import hash_file
 from research.training.state import State
 
-MODEL_FILE = Path(__file__).resolve().parent.parent / "resources" / "exemplar-embedded.safetensors"
+MODEL_FILE = Path(__file__).resolve().parents[2] / "resources" / "exemplar-embedded.safetensors"
 LARGEST_BYTES = 12 * 2**20
 
 
