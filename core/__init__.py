@@ -28,7 +28,7 @@ _HOME_OF = {
 __all__ = ["__version__", *_HOME_OF]  # built from the table above
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,7 +68,7 @@ class Matching(NamedTuple):
 def evaluate(
     detections: gpd.GeoDataFrame,
     truth: gpd.GeoDataFrame,
-    extent_map: tuple[float, float, float, float] | None = None,
+    extent_map: Sequence[float] | None = None,
     iou: float = 0.5,
     *,
     boxes: bool = False,

@@ -25,7 +25,7 @@ from core.sam.geometry import CELL, SIDE
 
 MAX_COLUMN = SIDE // 3 // CELL * CELL
 RING_GAP, RING_WIDTH = 2, 6  # canvas pixels: drawn outlines are inexact, so a gap before the ring
-FILL = (124, 116, 104)  # SAM's mean colour, rounded: nothing after normalisation
+FILL = np.array([124, 116, 104], np.uint8)  # SAM's mean colour, rounded: nothing after normalisation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +188,7 @@ def stitch(crops: list[Crop], tile: np.ndarray, tile_valid: np.ndarray) -> Canva
         turns, mirrored, oriented_from_example = turns_of[number // len(crops) % len(turns_of)]
         rows = slice(top, min(top + side, height))
         shown = slice(0, rows.stop - top)
-        pixels = np.where(crop.valid[..., None], crop.image, np.uint8(FILL))
+        pixels = np.where(crop.valid[..., None], crop.image, FILL)
         image[rows, :side] = _oriented(pixels, turns, mirrored)[shown]
         if top + side <= height:
             example[rows, :side] = _oriented(crop.mask, turns, mirrored)

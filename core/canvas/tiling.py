@@ -104,7 +104,7 @@ class Tiling:
         """Start of each tile along one axis, and its cell within it."""
         if length <= tile:
             return [(0, slice(0, length))]
-        stride = tile - self.overlap
+        stride: float = tile - self.overlap
         count = math.ceil((length - self.overlap) / stride)
         if self.evenly:
             stride = (length - tile) / (count - 1)  # at most what it was: as many tiles, more overlap

@@ -68,7 +68,7 @@ def edge_strength(
     points = grid_points(valid)
     if not len(points):
         return np.zeros(valid.shape, np.float32)
-    embedding = segmenter.encode(np.where(valid[..., None], image, np.uint8(FILL)))
+    embedding = segmenter.encode(np.where(valid[..., None], image, FILL))
     cells = np.s_[: valid.shape[0] // LOGIT_STRIDE, : valid.shape[1] // LOGIT_STRIDE]
     logits, scores = [], []
     for start in range(0, len(points), POINTS_TOGETHER):
@@ -109,7 +109,7 @@ def distinct(logits: np.ndarray, iou_pred: np.ndarray) -> np.ndarray:
         return logits
     boxes = []
     for axis in (2, 1):  # columns, then rows
-        along = (logits > 0).any(3 - axis)
+        along = np.any(logits > 0, axis=3 - axis)
         boxes += [along.argmax(1), along.shape[1] - along[:, ::-1].argmax(1)]
     x0, x1, y0, y1 = boxes
     corners = torch.as_tensor(np.stack([x0, y0, x1, y1], axis=1), dtype=torch.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import shapely
 
@@ -9,7 +11,7 @@ from core.errors import InputError
 from core.geo.raster import Raster
 
 
-def check_extent(extent_map: list[float]) -> None:
+def check_extent(extent_map: Sequence[float]) -> None:
     """Raise ``InputError`` where an extent is none."""
     if len(extent_map) != 4 or not np.isfinite(extent_map).all():
         raise InputError("The extent must be four numbers: XMIN YMIN XMAX YMAX.")
@@ -18,12 +20,12 @@ def check_extent(extent_map: list[float]) -> None:
         raise InputError("The extent is empty. Give it as XMIN YMIN XMAX YMAX, in the raster's CRS.")
 
 
-def asked_extent(extent_map: list[float] | None, raster: Raster) -> shapely.Polygon:
+def asked_extent(extent_map: Sequence[float] | None, raster: Raster) -> shapely.Polygon:
     """The part of the asked extent that lies on the raster, in map coordinates.
 
     Parameters
     ----------
-    extent_map : list of float, optional
+    extent_map : sequence of float, optional
         xmin, ymin, xmax, ymax in the raster's CRS; None: the whole raster.
 
     Raises

@@ -24,6 +24,7 @@ from core.geo.raster import Raster, Stretch
 SPECK = 64  # working pixels: smaller patches of nodata are noise (white roofs), not missing image
 
 AnyGeometry = TypeVar("AnyGeometry", bound=shapely.Geometry)
+Number = TypeVar("Number", int, float)
 
 
 class WorkGrid:
@@ -59,7 +60,7 @@ class WorkGrid:
         self.map_from_work = raster.map_from_px @ self.px_from_work
         self.width, self.height = self.size(math.ceil)
 
-    def size(self, whole: Callable[[float], float] = math.floor) -> tuple[float, float]:
+    def size(self, whole: Callable[[float], Number] = math.floor) -> tuple[Number, Number]:
         """Width and height of the raster in working pixels; by default only whole ones count."""
         x, y = ~self.px_from_work @ (self.raster.width, self.raster.height)
         return whole(round(x, 6)), whole(round(y, 6))

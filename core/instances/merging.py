@@ -97,7 +97,14 @@ def features(pairs: np.ndarray, partition: Partition) -> np.ndarray:
     ndarray, shape (P, 3)
         Logarithm of the patch's area in examples; the weakest spot of the border between the
         pair's markers, a probability; how much of the smaller of the pair's boxes lies in the other.
+
+    Raises
+    ------
+    ValueError
+        Where the partition has no ``reach``.
     """
+    if partition.reach is None:
+        raise ValueError("without distances to box sides there is nothing to compare")
     areas, patch_of = np.bincount(partition.patches.ravel()), _first_of(partition.pieces, partition.patches)
     boxes = seen_from(partition.pieces, partition.markers, partition.reach)
     return np.stack(

@@ -66,7 +66,14 @@ def features(objects: np.ndarray, score_map: ScoreMap, example_area: float) -> n
         of the IoU of the object's bounding box with the one that the network sees from inside it;
         and the logarithm of the object's area as a share of what is usual, the geometric mean
         of the example and of the tile's median object, 0 if it is larger.
+
+    Raises
+    ------
+    ValueError
+        Where :func:`can_score` is false.
     """
+    if score_map.reach is None or score_map.class_probability is None:
+        raise ValueError("the network answers neither boxes nor classes: ask can_score first")
     shares, areas = np.full((int(objects.max()), 3), CLOSEST), np.bincount(objects.ravel())[1:]
     if not areas.any():
         return np.zeros((len(areas), 4))

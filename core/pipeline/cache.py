@@ -159,7 +159,7 @@ class Cache:
     def _forget(self, key: str) -> None:
         self._recent_bytes -= _bytes_of(self._recent.pop(key, {}))
 
-    def _write(self, path: Path, arrays: Arrays) -> int:
+    def _write(self, path: Path, arrays: dict[str, Any]) -> int:
         """Write a file that has its name only when it is whole; gives its length."""
         handle, name = tempfile.mkstemp(dir=self._folder, suffix=".part")
         draft = Path(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import shapely
 
@@ -39,7 +40,7 @@ class SearchSettings:
 
     target: str = DetectRequest.target
     strategy: str = DetectRequest.strategy
-    extent: tuple[float, float, float, float] | list[float] | None = None
+    extent: Sequence[float] | None = None
     resolution: float | None = None
     runs: int = DetectRequest.runs
     seed: int = DetectRequest.seed

@@ -8,6 +8,7 @@ strategy or number of runs encodes nothing.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -137,11 +138,10 @@ class TileSegmenter:
 
     def _compute(self, image: np.ndarray, valid: np.ndarray, tile: Tile) -> TileResult:
         rng = np.random.default_rng([self._seed, tile.row, tile.column])
-        score_maps, upright = [], None
+        upright, score_maps = self._encode_view(image, valid, 0), []  # the first view is not mirrored
         for view in range(len(self._mirrorings)):
-            canvas, embedding = self._encode_view(image, valid, view)
+            canvas, embedding = self._encode_view(image, valid, view) if view else upright
             score_maps.append(self._vote(canvas, embedding, view, rng))
-            upright = upright or (canvas, embedding)  # the first view is not mirrored
             runtime.give_memory_back()  # else gaps between large arrays add up canvas by canvas
         score_map = average(score_maps, self._mirrorings)
         found = threshold(score_map.score, valid, self._target.smooth_radius)
@@ -183,7 +183,7 @@ class TileSegmenter:
     ) -> tuple[np.ndarray | None, Partition | None]:
         """Part found pixels into objects: along the boundaries that the network knows, or by clicks."""
         area = float(np.median(self._example_areas))
-        if self._by_boundaries:
+        if self._by_boundaries and score_map.boundary is not None:
             partition = watershed(found, score_map.boundary, example_area=area, reach=score_map.reach)
             return merge_regions(partition), partition
         if not self._clicks:
@@ -214,4 +214,5 @@ def _as_arrays(segmentation: Segmentation) -> dict[str, np.ndarray]:
 
 
 def _as_segmentation(arrays: dict[str, np.ndarray]) -> Segmentation:
-    return Segmentation(**{name: array if array.ndim else array.item() for name, array in arrays.items()})
+    fields: dict[str, Any] = {name: array if array.ndim else array.item() for name, array in arrays.items()}
+    return Segmentation(**fields)

@@ -86,5 +86,6 @@ def seen_from(numbers: np.ndarray, inside: np.ndarray, reach: np.ndarray) -> np.
     seen = boxes_of(reach)[:, : place_of.shape[0], : place_of.shape[1]]
     for number, window in enumerate(ndimage.find_objects(place_of), start=1):
         if window is not None:
-            boxes[number] = np.median(seen[(slice(None), *window)][:, place_of[window] == number], axis=1)
+            rows, columns = window
+            boxes[number] = np.median(seen[:, rows, columns][:, place_of[window] == number], axis=1)
     return boxes

@@ -25,20 +25,20 @@ def average(score_maps: list[ScoreMap], mirrorings: list[Mirroring]) -> ScoreMap
 
     def mean(arrays: list[np.ndarray]) -> np.ndarray:
         turned = [array[mirroring] for array, mirroring in zip(arrays, mirrorings, strict=True)]
-        return np.mean(turned, axis=0, dtype=np.float32)
+        return np.asarray(np.mean(turned, axis=0, dtype=np.float32))
 
     def mean_of(name: str) -> np.ndarray | None:
         arrays = [getattr(score_map, name) for score_map in score_maps]
         return None if any(array is None for array in arrays) else mean(arrays)
 
-    reaches = [score_map.reach for score_map in score_maps]
+    reaches = [score_map.reach for score_map in score_maps if score_map.reach is not None]
     return ScoreMap(
         score=mean([score_map.score for score_map in score_maps]),
         on_example=float(np.mean([score_map.on_example for score_map in score_maps])),
         similarity=mean([score_map.similarity for score_map in score_maps]),
         iou_pred=float(np.mean([score_map.iou_pred for score_map in score_maps])),
         boundary=mean_of("boundary"),
-        reach=None if reaches[0] is None else _mean_reach(reaches, mirrorings),
+        reach=_mean_reach(reaches, mirrorings) if reaches else None,
         # a view in which the network does not know the example would speak of something else
         class_probability=mean_of("class_probability"),
     )

@@ -70,9 +70,9 @@ class Segmentation:
     objects: np.ndarray | None = None
     match_probability: np.ndarray | None = None
 
-    def pixel_scores(self, where: np.ndarray | tuple[slice, slice]) -> np.ndarray:
+    def pixel_scores(self, where: np.ndarray | tuple[slice, ...]) -> np.ndarray:
         """Scores of some pixels: their object's match probability, or else the score map's."""
-        if self.match_probability is None:
+        if self.match_probability is None or self.objects is None:
             return self.score[where]
         return self.match_probability[self.objects[where]]
 
@@ -89,7 +89,7 @@ class Segmentation:
             0 where nothing lies above the threshold.
         """
         inside = polygon & above_threshold(self.score)
-        if self.match_probability is not None:
+        if self.match_probability is not None and self.objects is not None:
             inside &= self.objects > 0  # what smoothing took is no object
         found = self.pixel_scores(inside)
         return float(found.mean()) if found.size else 0.0

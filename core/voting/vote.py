@@ -119,7 +119,7 @@ def _tile_reach(reach: np.ndarray, canvas: Canvas) -> np.ndarray:
 def _similarity(embedding: Embedding, canvas: Canvas) -> np.ndarray:
     # in one order of memory, on which sums depend: the encoder's is another than what the cache gives back
     features = np.ascontiguousarray(embedding.features[0].float().cpu().numpy())
-    stride = 1024 // features.shape[-1]
+    stride = SIDE // features.shape[-1]
     inside = to_coarse_grid(canvas.example, features.shape[-2:], stride)
     prototype = (features * inside).sum((1, 2))
     norms = np.linalg.norm(features, axis=0) * np.linalg.norm(prototype)

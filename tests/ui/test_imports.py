@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-UI = Path(__file__).resolve().parents[2] / "ui"
+ROOT = Path(__file__).resolve().parents[2]
+UI = ROOT / "ui"
 # What each may import of ui, beside itself.
 ALLOWED = {
     "errors": set(),
@@ -26,7 +27,7 @@ FILES = sorted(path for path in UI.rglob("*.py") if path.name != "__init__.py")
 
 def imported(path):
     """Absolute names that a file imports; the plugin's own begin with ``exemplar``."""
-    package = ("exemplar", "ui", *path.relative_to(UI).parent.parts)
+    package = ("exemplar", *path.relative_to(ROOT).parent.parts)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -62,12 +63,14 @@ def test_a_file_imports_its_own_folder_and_those_before_it(path):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="Python does not list its own library")
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(UI)))
+@pytest.mark.parametrize(
+    "path", [ROOT / "__init__.py", ROOT / "plugin.py", *FILES], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_a_file_imports_qgis_the_standard_library_and_the_protocol_only(path):
     names = set(imported(path))
     own = {name for name in names if name.startswith("exemplar.")}
     assert {name.split(".")[0] for name in names - own} <= {*sys.stdlib_module_names, "qgis", "osgeo"}
-    assert all(name.startswith(("exemplar.ui.", "exemplar.core.protocol")) for name in own)
+    assert all(name.startswith(("exemplar.ui.", "exemplar.core.protocol", "exemplar.plugin")) for name in own)
 
 
 def test_no_file_imports_itself_by_way_of_others():
