@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from pyogrio.util import vsi_path
 
 from core.errors import InputError
 
@@ -21,15 +26,65 @@ def check_name(path: str | Path) -> None:
         raise InputError(f"{str(path)[:60]}… is too long a name. Choose a shorter one.")
 
 
-def check_vector_name(path: str | Path) -> None:
-    """As :func:`check_name`, and where a vector file's path would be read as that of another file.
+@contextmanager
+def plain_path(path: str | Path) -> Iterator[Path]:
+    """Give a path by which pyogrio and GDAL reach this very file, whatever its name is.
 
-    What stands before a ``!`` would be taken for an archive and what stands behind it for
-    a file in it, and characters that can't be seen would be left out.
+    pyogrio reads a path as if it were an address of the web: it cuts off what stands behind
+    a ``;`` or a last ``?``, takes what stands before a ``!`` for an archive, and leaves out
+    line ends. Where it would change a path, this gives that of a link in a folder of its own.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of a file or a folder; it need not exist as long as its name is plain.
+
+    Yields
+    ------
+    Path
+        Absolute; it serves inside the ``with`` block only.
+
+    Raises
+    ------
+    InputError
+        Where there can be no such link: on some Windows shares.
     """
-    check_name(path)
-    whole = str(Path(path).absolute()), str(Path(path).resolve())
-    if any("!" in text for text in whole):
-        raise InputError(f"{path} has an exclamation mark in its path. Rename it, or choose another place.")
-    if any(unicodedata.category(character) == "Cc" for text in whole for character in text):
-        raise InputError(f"{str(path)!r} has a tab or a line's end in its path. Rename it first.")
+    whole = Path(path).absolute()
+    if _is_plain(whole):
+        yield whole
+        return
+    with tempfile.TemporaryDirectory(prefix="exemplar-") as folder:
+        try:
+            linked = _link(whole, Path(folder))
+        except OSError as error:
+            raise _not_plain(path) from error
+        if not _is_plain(linked):
+            raise _not_plain(path)
+        yield linked
+
+
+def _is_plain(path: Path) -> bool:
+    return not str(path).startswith("/vsi") and vsi_path(path) in (str(path), f"/vsizip/{path}")
+
+
+def _link(path: Path, folder: Path) -> Path:
+    """Link to what lies at a path, with all that belongs to it; gives the link."""
+    (folder / "in").symlink_to(path.parent, target_is_directory=True)
+    linked = folder / "in" / path.name
+    if _is_plain(linked):  # what is not plain is the folder: a file in it may refer to others in it
+        return linked
+    ending = re.match(r"[.\w]*", path.suffix)
+    linked = folder / f"file{ending[0] if ending else ''}"
+    linked.symlink_to(path, target_is_directory=path.is_dir())
+    for part in path.parent.iterdir():  # a shapefile's other parts, a description beside a text file
+        other = folder / f"file{part.name[len(path.stem) :]}"
+        if part.name.startswith(f"{path.stem}.") and not other.is_symlink():
+            other.symlink_to(part)
+    return linked
+
+
+def _not_plain(path: str | Path) -> InputError:
+    return InputError(
+        f"{str(path)!r} has a sign in its path that the library for vector files takes for something "
+        "else. Rename it, or choose another place."
+    )

@@ -11,7 +11,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from shapely.errors import ShapelyError
 
 from core.errors import InputError
-from core.geo.paths import check_vector_name
+from core.geo.paths import check_name, plain_path
 
 
 def read_vector(path: str | Path, name: str = "") -> gpd.GeoDataFrame:
@@ -28,17 +28,12 @@ def read_vector(path: str | Path, name: str = "") -> gpd.GeoDataFrame:
     InputError
         Where there is no file, nothing can be read from it, or it holds several layers of shapes.
     """
-    check_vector_name(path)
+    check_name(path)
     if not Path(path).exists():
         raise InputError(f"There is no file {path}. Check the path{name and ' ' + name}.")
     try:
-        if Path(path).suffix.lower() == ".parquet":
-            table = gpd.read_parquet(path)
-            # the only format whose shapes may have another column's name
-            return table if table.geometry.name == "geometry" else table.rename_geometry("geometry")
-        with warnings.catch_warnings():  # M values, which pyogrio leaves out, are of no use here
-            warnings.filterwarnings("ignore", message=".*Measured.*")
-            return gpd.read_file(path, layer=_layer_of(path))
+        with plain_path(path) as plain:
+            return _read(plain, path)
     except ShapelyError as error:  # a ring that does not end where it began
         raise InputError(
             f"{path} holds a polygon that is not closed or else broken. Mend it first."
@@ -47,9 +42,20 @@ def read_vector(path: str | Path, name: str = "") -> gpd.GeoDataFrame:
         raise InputError(f"No polygons can be read from {path}. Give a vector file.") from error
 
 
-def _layer_of(path: str | Path) -> str:
+def _read(plain: Path, path: str | Path) -> gpd.GeoDataFrame:
+    """Read what lies at a plain path; the other is the user's own, for the message."""
+    if plain.suffix.lower() == ".parquet":
+        table = gpd.read_parquet(plain)
+        # the only format whose shapes may have another column's name
+        return table if table.geometry.name == "geometry" else table.rename_geometry("geometry")
+    with warnings.catch_warnings():  # M values, which pyogrio leaves out, are of no use here
+        warnings.filterwarnings("ignore", message=".*Measured.*")
+        return gpd.read_file(plain, layer=_layer_of(plain, path))
+
+
+def _layer_of(plain: Path, path: str | Path) -> str:
     """The one layer that may hold polygons, or else the first one."""
-    found = pyogrio.list_layers(path)
+    found = pyogrio.list_layers(plain)
     if len(found) == 0:
         raise DataLayerError("no layer")
     shapes = [(name, kind) for name, kind in found if kind is not None]

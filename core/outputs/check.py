@@ -16,7 +16,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
 
 from core.errors import InputError
-from core.geo.paths import check_name, check_vector_name
+from core.geo.paths import check_name, plain_path
 
 DRIVERS = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".geojson": "GeoJSON", ".parquet": "Parquet"}
 SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
@@ -39,7 +39,7 @@ def check_writable(path: str | Path, endings: tuple[str, ...] = tuple(DRIVERS)) 
     """
     path = Path(path)
     ending = path.suffix.lower()
-    (check_vector_name if ending in DRIVERS else check_name)(path)
+    check_name(path)
     if ending not in endings:
         raise InputError(f"{path} ends in no known format. Give it one of: {', '.join(endings)}.")
     if path.is_dir():
@@ -49,7 +49,8 @@ def check_writable(path: str | Path, endings: tuple[str, ...] = tuple(DRIVERS)) 
     file = path.resolve()  # where the path is a link: what it leads to
     try:
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".exemplar-") as folder:
-            _try_name(Path(folder) / file.name, path)
+            (Path(folder) / file.name).touch()
+            _try_layer(Path(folder) / f"probe{ending}", file.stem, path)
     except OSError as error:
         raise InputError(f"Nothing can be written to the folder {path.parent}. Choose another.") from error
     if ending == ".gpkg" and (others := _other_tables(file)):
@@ -61,15 +62,15 @@ def check_writable(path: str | Path, endings: tuple[str, ...] = tuple(DRIVERS)) 
     return path
 
 
-def _try_name(draft: Path, path: Path) -> None:
+def _try_layer(probe: Path, layer: str, path: Path) -> None:
     """Formats have rules for names: a GeoPackage's layer must not begin with ``gpkg``."""
-    driver = DRIVERS.get(draft.suffix.lower())
+    driver = DRIVERS.get(probe.suffix)
     if driver in (None, "Parquet"):
-        draft.touch()
         return
-    probe = gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs="EPSG:3857")
+    table = gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs="EPSG:3857")
     try:
-        probe.to_file(draft, driver=driver, engine="pyogrio")
+        with plain_path(probe) as plain:
+            table.to_file(plain, driver=driver, engine="pyogrio", layer=layer)
     except (DataSourceError, DataLayerError) as error:
         raise InputError(f"{path} can't be written: {error}. Choose another name.") from error
 

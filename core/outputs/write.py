@@ -20,10 +20,12 @@ from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
 
 from core.errors import InputError
+from core.geo.paths import plain_path
 from core.geo.raster import Raster
 from core.outputs.check import DRIVERS, GEOPACKAGE_PARTS, RASTER_PARTS, SHAPEFILE_PARTS
 from core.outputs.verify import check_raster, check_table
 
+DRAFT = "draft"  # a plain name: libraries change others, and would write beside what was asked for
 STRIP = 1024  # rows of a mask that are drawn at a time: whole blocks
 
 
@@ -55,7 +57,7 @@ class Drafts(ExitStack):
         path = path.resolve()
         folder = self.enter_context(tempfile.TemporaryDirectory(dir=path.parent, prefix=".exemplar-"))
         self._written.append((Path(folder), path))
-        return Path(folder) / path.name
+        return self.enter_context(plain_path(folder)) / f"{DRAFT}{path.suffix.lower()}"
 
     def table(self, table: gpd.GeoDataFrame, path: str | Path, geometry_type: str = "Polygon") -> None:
         """A layer as GeoPackage, shapefile, GeoJSON or GeoParquet, by the path's ending.
@@ -77,7 +79,7 @@ class Drafts(ExitStack):
                     # A raster without a CRS gives a layer without one; the user knows.
                     warnings.filterwarnings("ignore", message=".*crs.* was not provided")
                     kind = {"driver": driver, "geometry_type": geometry_type}
-                    table.to_file(draft, engine="pyogrio", **kind, **options)
+                    table.to_file(draft, engine="pyogrio", layer=path.resolve().stem, **kind, **options)
         except (DataSourceError, DataLayerError, OSError) as error:
             raise InputError(f"{path} could not be written: {error}.") from error
         check_table(table, draft, path)
@@ -161,13 +163,15 @@ def _move(folder: Path, path: Path) -> None:
     try:
         if path.suffix.lower() == ".shp":
             for stale in (path.with_suffix(ending) for ending in SHAPEFILE_PARTS):
-                if stale.exists() and not (folder / stale.name).exists():
+                if stale.exists() and not (folder / f"{DRAFT}{stale.suffix}").exists():
                     stale.unlink()
         if path.suffix.lower() == ".gpkg":
             for ending in GEOPACKAGE_PARTS:
                 path.with_name(path.name + ending).unlink(missing_ok=True)
-        for draft in sorted(folder.iterdir()):
-            draft.replace(path.parent / draft.name)
+        for part in SHAPEFILE_PARTS if path.suffix.lower() == ".shp" else (path.suffix,):
+            draft = folder / f"{DRAFT}{part.lower()}"
+            if draft.exists():
+                draft.replace(path.with_suffix(part))
         for ending in RASTER_PARTS:  # last: an older raster that can't be replaced keeps what is its own
             path.with_name(path.name + ending).unlink(missing_ok=True)
     except OSError as error:

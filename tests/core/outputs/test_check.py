@@ -1,6 +1,5 @@
 """Where a result may go: no name is taken for another file's, and no file that is there is lost."""
 
-import shutil
 import sqlite3
 from contextlib import closing
 
@@ -9,7 +8,6 @@ import pytest
 from shapely.geometry import box
 
 from core.errors import InputError
-from core.geo.vector import read_vector
 from core.outputs.check import check_apart, check_writable
 from core.outputs.write import write_table
 
@@ -20,28 +18,6 @@ ROOF = gpd.GeoDataFrame(geometry=[box(500000, 5400000, 500010, 5400010)], crs="E
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def test_an_exclamation_mark_does_not_lead_to_another_file(folder):
-    """What stands before it would be taken for an archive, what stands behind it for a file in that."""
-    ROOF.to_file("in.geojson")
-    before = (folder / "in.geojson").read_bytes()
-    with pytest.raises(InputError, match="exclamation mark in its path"):
-        check_writable("x!in.geojson")
-    assert (folder / "in.geojson").read_bytes() == before
-    (folder / "!gis").mkdir()
-    shutil.copy("in.geojson", "!gis/roof.geojson")
-    with pytest.raises(InputError, match="exclamation mark in its path"):
-        read_vector("!gis/roof.geojson")
-    with pytest.raises(InputError, match="exclamation mark"):
-        check_writable(folder / "!gis" / "found.gpkg")
-    check_writable(folder / "!gis" / "mask.tif", (".tif",))  # rasters' names are taken as they are
-
-
-@pytest.mark.parametrize("name", ["a\tb.gpkg", "a\nb.shp", "a\x7f.geojson"])
-def test_characters_that_would_be_left_out_are_refused(folder, name):
-    with pytest.raises(InputError, match="a tab or a line's end in its path"):
-        check_writable(name)
 
 
 @pytest.mark.parametrize("ending", [".gpkg", ".tif"])
