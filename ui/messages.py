@@ -10,6 +10,7 @@ from qgis.PyQt.QtCore import QUrl
 from qgis.PyQt.QtWidgets import QPushButton
 
 from .errors import EngineError
+from .plain_text import as_html
 from .translation import tr
 
 TITLE = "Exemplar"
@@ -29,12 +30,12 @@ class Messages:
 
     def warn(self, sentence: str) -> None:
         """Show something that the user can mend, as a warning."""
-        self._iface.messageBar().pushMessage(TITLE, sentence, Qgis.MessageLevel.Warning)
+        self._iface.messageBar().pushMessage(TITLE, as_html(sentence), Qgis.MessageLevel.Warning)
 
     def saved(self, path: str) -> None:
         """Show where a file was saved, with a link to its folder."""
         folder = QUrl.fromLocalFile(str(Path(path).parent)).toString()
-        text = tr("Saved to {link}").format(link=f'<a href="{folder}">{path}</a>')
+        text = tr("Saved to {link}").format(link=f'<a href="{as_html(folder)}">{as_html(path)}</a>')
         self._iface.messageBar().pushMessage(TITLE, text, Qgis.MessageLevel.Success)
 
     def failed(self, error: EngineError) -> None:
@@ -44,7 +45,7 @@ class Messages:
             return
         self.log(error)
         bar = self._iface.messageBar()
-        item = bar.createMessage(TITLE, str(error))
+        item = bar.createMessage(TITLE, as_html(str(error)))
         button = QPushButton(tr("Details"), item)
         button.clicked.connect(lambda: self._iface.openMessageLog())
         item.layout().addWidget(button)
@@ -52,5 +53,5 @@ class Messages:
 
     def log(self, error: EngineError) -> None:
         """Write a failure with its details to the log panel."""
-        text = f"{error}\n{error.details}" if error.details else str(error)
-        QgsMessageLog.logMessage(text, TITLE, Qgis.MessageLevel.Critical, False)
+        text = f"{error}\n{error.details}" if error.details else str(error)  # the panel reads HTML
+        QgsMessageLog.logMessage(as_html(text), TITLE, Qgis.MessageLevel.Critical, False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from qgis.core import QgsSettings
 
 _PREFIX = "exemplar/"
@@ -30,8 +32,9 @@ def set_model(name: str) -> None:
 
 
 def save_folder() -> str:
-    """Return the folder in which the user saved detections last."""
-    return _text("save_folder")
+    """Return the folder in which the user saved detections last; empty where none is known."""
+    folder = _text("save_folder")
+    return folder if Path(folder).is_absolute() else ""
 
 
 def set_save_folder(path: str) -> None:

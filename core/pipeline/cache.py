@@ -30,11 +30,13 @@ from typing import Any
 import numpy as np
 
 from core.errors import InputError
-from core.weights.catalogue import cache_folder
+from core.weights.catalogue import cache_folder, named_folder
 
 FOLDER_VARIABLE = "EXEMPLAR_CACHE"
 LIMIT_VARIABLE = "EXEMPLAR_CACHE_GB"
 LIMIT_GB = 2.0  # on disk, if nothing else is said: some eighty tiles
+OWN_NAME = "computed"  # of a folder that is nothing but a cache
+PRIVATE, OTHERS = 0o700, 0o077  # what its user may, and what nobody else may
 IN_MEMORY = 32_000_000  # bytes: a tile, for who changes a setting on what is in view
 AFTER_SWEEP = 0.9  # of the limit: what is left by a removal of the oldest
 COUNT_AGAIN_S = 60.0  # after that long the folder is counted anew: other processes write to it too
@@ -132,7 +134,7 @@ class Cache:
             if self._full or size > self._limit:
                 return
             with contextlib.suppress(OSError):  # a full or a locked disk: then it is computed again
-                self._folder.mkdir(parents=True, exist_ok=True)
+                self._make_folder()
                 counted_lately = time.monotonic() < self._counted_s + COUNT_AGAIN_S
                 if not counted_lately or self._on_disk + size > self._limit:
                     self._sweep(size)
@@ -140,6 +142,16 @@ class Cache:
                     self._full = True
                     return
                 self._on_disk += self._write(self._path(key), arrays)
+
+    def _make_folder(self) -> None:
+        """Make the folder for its user alone: what is in it was computed from the user's images.
+
+        One that an earlier version left open to others is closed to them. Who may look into a folder
+        that the user named and made is the user's own business.
+        """
+        self._folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        if self._folder.name == OWN_NAME and self._folder.stat().st_mode & OTHERS:
+            self._folder.chmod(PRIVATE)
 
     def _has_room(self, size: int) -> bool:
         return shutil.disk_usage(self._folder).free >= size + LEFT_FREE
@@ -218,9 +230,9 @@ def users_cache(environ: Mapping[str, str] = os.environ) -> Cache | None:
     """The cache that the environment asks for; None where its limit is 0.
 
     ``EXEMPLAR_CACHE`` names the folder, ``EXEMPLAR_CACHE_GB`` the limit in
-    gigabytes; ``InputError`` where that is no number.
+    gigabytes; ``InputError`` where that is no number, or the folder no full path.
     """
-    named, said = environ.get(FOLDER_VARIABLE), environ.get(LIMIT_VARIABLE) or str(LIMIT_GB)
+    said = environ.get(LIMIT_VARIABLE) or str(LIMIT_GB)
     try:
         limit = float(said) * 1e9
         if not 0 <= limit < float("inf"):
@@ -232,7 +244,7 @@ def users_cache(environ: Mapping[str, str] = os.environ) -> Cache | None:
     if not limit:
         return None
     try:
-        folder = Path(named).expanduser().absolute() if named else cache_folder(environ) / "computed"
+        folder = named_folder(FOLDER_VARIABLE, environ) or cache_folder(environ) / OWN_NAME
     except RuntimeError:  # nobody's home is known
         return None
     return Cache(folder, int(limit))

@@ -106,6 +106,7 @@ EMBEDDED = Model(
     "embedded",
     "Embedded (small)",
     size=8_560_002,  # both change with the file: tests/core/weights/test_catalogue.py says to what
+    # a checksum that anyone may know; pragma: allowlist nextline secret
     sha256="958f4f0605249c6876894706fb1079840e59eebaa5c734bc44fdacf576887c6c",
     licence="GPL-2.0-or-later",
     memory=1_500_000_000,
@@ -133,6 +134,7 @@ CATALOGUE = {
             "vit_b",
             "SAM ViT-B (Meta)",
             size=375_042_383,
+            # a checksum that anyone may know; pragma: allowlist nextline secret
             sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
             licence="Apache-2.0",
             memory=2_000_000_000,
@@ -144,6 +146,7 @@ CATALOGUE = {
             "vit_l",
             "SAM ViT-L (Meta)",
             size=1_249_524_607,
+            # a checksum that anyone may know; pragma: allowlist nextline secret
             sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
             licence="Apache-2.0",
             memory=3_700_000_000,
@@ -155,6 +158,7 @@ CATALOGUE = {
             "vit_h",
             "SAM ViT-H (Meta)",
             size=2_564_550_879,
+            # a checksum that anyone may know; pragma: allowlist nextline secret
             sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
             licence="Apache-2.0",
             memory=6_500_000_000,
@@ -166,6 +170,7 @@ CATALOGUE = {
             "mobile_sam",
             "MobileSAM",
             size=40_728_226,
+            # a checksum that anyone may know; pragma: allowlist nextline secret
             sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
             licence="Apache-2.0",
             memory=1_500_000_000,
@@ -185,23 +190,39 @@ def cache_folder(environ: Mapping[str, str] = os.environ, platform: str = sys.pl
     ``RuntimeError``, as of ``Path.home``, where that is in the user's home and nobody's is known.
     """
     if platform == "win32":
-        named = environ.get("LOCALAPPDATA")
-        return (Path(named) if named else Path.home() / "AppData" / "Local") / "exemplar" / "cache"
+        named = Path(environ.get("LOCALAPPDATA", ""))
+        base = named if named.is_absolute() else Path.home() / "AppData" / "Local"
+        return base / "exemplar" / "cache"
     if platform == "darwin":
         return Path.home() / "Library" / "Caches" / "exemplar"
     named = Path(environ.get("XDG_CACHE_HOME", ""))
     return (named if named.is_absolute() else Path.home() / ".cache") / "exemplar"
 
 
+def named_folder(variable: str, environ: Mapping[str, str]) -> Path | None:
+    """The folder that a variable names, ``~`` for the user's home; None where it names none.
+
+    ``InputError`` for a relative one: it would mean another folder to the engine, which QGIS starts where
+    everyone may write, than to the command line. ``RuntimeError`` where nobody's home is known.
+    """
+    named = environ.get(variable)
+    if not named:
+        return None
+    folder = Path(named).expanduser()
+    if not folder.is_absolute():
+        raise InputError(f"{variable} is {named!r}, which is no full path. Give the folder's full path.")
+    return folder
+
+
 def models_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where downloaded and imported weights lie: ``EXEMPLAR_MODELS``, or ``models`` in the cache folder.
 
-    ``InputError`` where that is in a home that is not known.
+    ``InputError`` where that is in a home that is not known, or no full path.
     """
     named = environ.get(FOLDER_VARIABLE)
     try:
-        return Path(named).expanduser().absolute() if named else cache_folder(environ) / "models"
-    except (RuntimeError, OSError) as error:  # OSError: from a folder that is gone, to which it is relative
+        return named_folder(FOLDER_VARIABLE, environ) or cache_folder(environ) / "models"
+    except RuntimeError as error:
         which = f"{FOLDER_VARIABLE} is {named!r}, which" if named else "The models' folder"
         raise InputError(
             f"{which} can't be found on this computer. Give a folder's full path in {FOLDER_VARIABLE}."

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from qgis.gui import QgsCollapsibleGroupBoxBasic
-from qgis.PyQt.QtCore import QLocale, pyqtSignal
+from qgis.PyQt.QtCore import QLocale, Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -25,6 +25,7 @@ from ..engine.client import EngineClient
 from ..engine.tasks import DownloadTask
 from ..errors import EngineError
 from ..messages import Messages
+from ..plain_text import as_plain
 
 
 def format_size(size: int) -> str:
@@ -59,6 +60,7 @@ class ModelsPanel(QgsCollapsibleGroupBoxBasic):
         self.model_box = QComboBox()
         self.model_box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._note = QLabel()
+        self._note.setTextFormat(Qt.TextFormat.PlainText)
         self._note.setWordWrap(True)
         self._note.setMinimumWidth(1)
         self.download_button = QPushButton()
@@ -237,21 +239,16 @@ class ModelsPanel(QgsCollapsibleGroupBoxBasic):
         here = entry.get("here", True)
         self.setTitle(self.tr("Model: {what}").format(what=entry["title"]) if entry else self.tr("Model"))
         self.model_box.setEnabled(bool(self._models))
-        self.model_box.setToolTip(self.model_box.currentText())
+        self.model_box.setToolTip(as_plain(self.model_box.currentText()))
         self._say(self._describe(entry))
         self.download_button.setText(
             self.tr("Download ({size})").format(size=format_size(entry.get("size", 0)))
         )
-        self.download_button.setToolTip(
-            self.tr("Downloads {address} to {file} and checks its SHA-256. It can be cancelled.").format(
-                address=entry.get("address", ""), file=entry.get("file", "")
-            )
-        )
-        self.import_button.setToolTip(
-            self.tr("Copies your file to {file}, if it has the SHA-256 of the published one.").format(
-                file=entry.get("file", "")
-            )
-        )
+        told = {"address": entry.get("address", ""), "file": entry.get("file", "")}
+        download = self.tr("Downloads {address} to {file} and checks its SHA-256. It can be cancelled.")
+        import_ = self.tr("Copies your file to {file}, if it has the SHA-256 of the published one.")
+        self.download_button.setToolTip(as_plain(download.format(**told)))
+        self.import_button.setToolTip(as_plain(import_.format(**told)))
         for button in (self.download_button, self.import_button):
             button.setVisible(not here and entry.get("confirmed", True))
             button.setEnabled(idle)

@@ -6,6 +6,8 @@ from qgis.PyQt.QtCore import QEvent, Qt, QTimer
 from qgis.PyQt.QtGui import QColor, QShowEvent
 from qgis.PyQt.QtWidgets import QLabel, QSizePolicy, QWidget
 
+from ..plain_text import as_plain
+
 READABLE = 4.5  # the contrast that WCAG 2 asks for
 
 # For a light and for a dark ground; on a middle grey neither is readable, and what comes near black or
@@ -29,6 +31,7 @@ class Note(QLabel):
         self._later.setSingleShot(True)
         self._later.setInterval(0)
         self._later.timeout.connect(self._colour)
+        self.setTextFormat(Qt.TextFormat.PlainText)  # a layer's name is in it
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setMinimumWidth(1)
@@ -41,7 +44,7 @@ class Note(QLabel):
         """Show a sentence, in red if it warns; hide the note where there is none."""
         self._warning = warning
         self.setText(text)
-        self.setToolTip(text)  # a path has nothing to wrap at
+        self.setToolTip(as_plain(text))  # a path has nothing to wrap at
         self._colour()
         self.setVisible(bool(text))
 

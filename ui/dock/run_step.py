@@ -15,6 +15,7 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
+from ..plain_text import as_plain
 from .commands_box import CommandsBox
 from .note import Note
 
@@ -137,7 +138,7 @@ class RunStep(QGroupBox):
         self.save_button.setEnabled(bool(savable) and not running)
         self.save_button.setText(self.tr("Save earlier result as…") if stale else self.tr("Save as…"))
         self.save_button.setToolTip(
-            self.tr("Save “{title}” as shapefile or GeoPackage.").format(title=savable)
+            as_plain(self.tr("Save “{title}” as shapefile or GeoPackage.").format(title=savable))
             if savable
             else self.tr("There is nothing to save before a run.")
         )

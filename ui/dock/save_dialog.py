@@ -8,6 +8,7 @@ from qgis.core import QgsFileUtils
 from qgis.PyQt.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from .. import settings
+from ..plain_text import as_plain
 from ..translation import tr
 
 
@@ -53,5 +54,6 @@ def _may_write(parent: QWidget, path: str, title: str) -> bool:
         if path.lower().endswith(".shp")
         else tr("{path} exists already. Add “{title}” to it? Its other layers stay.")
     )
-    answer = QMessageBox.question(parent, tr("Save detections"), question.format(path=path, title=title))
+    text = as_plain(question.format(path=path, title=title))
+    answer = QMessageBox.question(parent, tr("Save detections"), text)
     return answer == QMessageBox.StandardButton.Yes

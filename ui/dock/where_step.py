@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsRasterLayer
 from qgis.gui import QgsCollapsibleGroupBoxBasic, QgsMapLayerComboBox
 from qgis.PyQt import sip
-from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtCore import QEvent, QObject, Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import (
+    QAbstractItemView,
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
@@ -16,11 +18,13 @@ from qgis.PyQt.QtWidgets import (
     QPushButton,
     QSizePolicy,
     QSpinBox,
+    QToolTip,
     QVBoxLayout,
     QWidget,
 )
 
 from ...core.protocol import DetectRequest
+from ..plain_text import as_plain
 from .note import Note
 
 
@@ -40,7 +44,9 @@ class WhereStep(QGroupBox):
         for box in (self.raster_box, self.target_box, self.strategy_box):
             # A long name must not dictate the dock's width.
             box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-            box.currentTextChanged.connect(box.setToolTip)
+            box.currentTextChanged.connect(partial(_show_whole, box))
+        # QGIS's own model puts the layer's name into a tooltip's HTML as it is.
+        self._tooltips = _PlainTooltips(self.raster_box.view())
         self._note = Note()
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -148,12 +154,14 @@ class WhereStep(QGroupBox):
             for entry in hello.get(key, []):
                 box.addItem(entry.get("title") or entry["name"], entry["name"])
                 if entry.get("description"):
-                    box.setItemData(box.count() - 1, entry["description"], Qt.ItemDataRole.ToolTipRole)
+                    box.setItemData(
+                        box.count() - 1, as_plain(entry["description"]), Qt.ItemDataRole.ToolTipRole
+                    )
                 if entry.get("default") and chosen is None:
                     chosen = entry["name"]
             box.setCurrentIndex(max(box.findData(chosen), 0) if box.count() else -1)
             box.blockSignals(False)
-            box.setToolTip(box.currentText())
+            _show_whole(box, box.currentText())
             box.view().setMinimumWidth(
                 box.view().sizeHintForColumn(0) + 12
             )  # the list may be wider than the dock
@@ -186,3 +194,24 @@ class WhereStep(QGroupBox):
             "seed": self.seed_box.value(),
             "min_score": self.score_box.value() or None,
         }
+
+
+def _show_whole(box: QComboBox, text: str) -> None:
+    """Show in a tooltip what the box may be too narrow for."""
+    box.setToolTip(as_plain(text))
+
+
+class _PlainTooltips(QObject):
+    """Shows the whole text of an entry of a list as its tooltip, whatever tooltip the list's model gives."""
+
+    def __init__(self, view: QAbstractItemView) -> None:
+        super().__init__(view)
+        self._view = view
+        view.viewport().installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() != QEvent.Type.ToolTip:
+            return super().eventFilter(watched, event)
+        text = self._view.indexAt(event.pos()).data(Qt.ItemDataRole.DisplayRole)
+        QToolTip.showText(event.globalPos(), as_plain(text or ""), self._view)
+        return True

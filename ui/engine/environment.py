@@ -58,6 +58,15 @@ def find_python(root: Path, chosen: str, environ: Mapping[str, str] = os.environ
     )
     for path, sentence in named:
         if path:
+            if not Path(path).is_absolute():
+                # It would be looked up in QGIS's folder and started in the engine's.
+                raise EngineError(
+                    tr(
+                        "The engine's Python that was chosen, or that the variable {variable} names, is no "
+                        "full path: {path}. Give its full path, from the drive or the root on."
+                    ).format(path=path, variable=PYTHON_VARIABLE),
+                    user_fault=True,
+                )
             if not Path(path).is_file():
                 raise EngineError(sentence.format(path=path, variable=PYTHON_VARIABLE), user_fault=True)
             return Path(path)
@@ -103,12 +112,17 @@ def user_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the folder for the plugin's data on this platform."""
     home = Path.home()
     if sys.platform == "win32":
-        base = Path(environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+        base = _full_path(environ.get("LOCALAPPDATA", ""), home / "AppData" / "Local")
     elif sys.platform == "darwin":
         base = home / "Library" / "Application Support"
     else:
-        base = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+        base = _full_path(environ.get("XDG_DATA_HOME", ""), home / ".local" / "share")
     return base / "exemplar"
+
+
+def _full_path(named: str, otherwise: Path) -> Path:
+    """Return the folder that a variable of the system names; a relative one counts as none, as XDG has it."""
+    return Path(named) if Path(named).is_absolute() else otherwise
 
 
 def clean_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

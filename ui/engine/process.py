@@ -37,7 +37,8 @@ class EngineProcess:
         self._side_jobs: dict[str, queue.Queue] = {}  # of the jobs that run beside the one whose turn it is
         self._stderr: collections.deque[str] = collections.deque(maxlen=200)
         self._write = threading.Lock()
-        self._popen = subprocess.Popen(
+        # No shell, a full path, and no word of it from a project or a file.
+        self._popen = subprocess.Popen(  # nosec B603
             [str(python), "-I", "-c", _LAUNCH.format(root=str(root)), "serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

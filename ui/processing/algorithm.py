@@ -27,6 +27,7 @@ from qgis.PyQt.QtGui import QIcon
 from ..errors import EngineError, UserError
 from ..layers.job_files import new_job_folder
 from ..layers.styles import apply_style
+from ..plain_text import as_plain
 from ..translation import tr
 from .run_engine import RunEngine, run_engine
 
@@ -148,7 +149,7 @@ class ImageAlgorithm(EngineAlgorithm):
             try:
                 self._read(parameters, context)
             except UserError as error:
-                return False, str(error)
+                return False, as_plain(str(error))  # QGIS shows it in a message box
         return fine, problem
 
 

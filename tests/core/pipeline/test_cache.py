@@ -11,6 +11,7 @@ import pytest
 from core.errors import InputError
 from core.pipeline import cache as cache_module
 from core.pipeline.cache import Cache, digest, users_cache
+from core.weights.catalogue import cache_folder
 
 
 @pytest.fixture
@@ -246,6 +247,33 @@ def test_the_environment_names_folder_and_limit(tmp_path):
     assert len(list((tmp_path / "here").iterdir())) == 1  # six kilobytes hold one of them
     assert users_cache({"EXEMPLAR_CACHE_GB": "0"}) is None
     assert users_cache({"EXEMPLAR_CACHE": "~nobody-of-that-name/here"}) is None
+    with pytest.raises(InputError, match="EXEMPLAR_CACHE is 'here', which is no full path"):
+        users_cache({"EXEMPLAR_CACHE": "here"})
     for wrong in ("much", "-1", "nan", "inf"):
         with pytest.raises(InputError, match="EXEMPLAR_CACHE_GB"):
             users_cache({"EXEMPLAR_CACHE_GB": wrong})
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows gives a folder its parent's rights")
+def test_the_folder_is_its_users_alone(tmp_path):
+    def rights(path):
+        return path.stat().st_mode & 0o777
+
+    environ = {"XDG_CACHE_HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
+    own = cache_folder(environ) / "computed"
+    before = os.umask(0o022)
+    try:
+        users_cache(environ).put("one", arrays(1))
+        assert rights(own) == 0o700
+        own.chmod(0o755)  # by an earlier version
+        users_cache(environ).put("two", arrays(2))
+        assert rights(own) == 0o700
+        assert {rights(path) for path in own.iterdir()} == {0o600}
+        new, shared = tmp_path / "new", tmp_path / "shared"
+        shared.mkdir()
+        for folder in (new, shared):  # that the user names
+            users_cache({"EXEMPLAR_CACHE": str(folder)}).put("one", arrays(1))
+            assert len(list(folder.iterdir())) == 1
+        assert (rights(new), rights(shared)) == (0o700, 0o755)
+    finally:
+        os.umask(before)

@@ -123,6 +123,9 @@ def test_the_folder_is_the_platforms_and_can_be_named(tmp_path, monkeypatch):
     assert models_folder({"EXEMPLAR_MODELS": str(tmp_path / "mine")}) == tmp_path / "mine"
     assert models_folder({"EXEMPLAR_MODELS": "~/mine"}) == home / "mine"
     assert models_folder({"EXEMPLAR_MODELS": ""}).parts[-2:] == ("exemplar", "models")
+    assert cache_folder({"LOCALAPPDATA": "relative"}, "win32").is_absolute()
+    with pytest.raises(InputError, match="EXEMPLAR_MODELS is 'models', which is no full path"):
+        models_folder({"EXEMPLAR_MODELS": "models"})
 
 
 def test_a_model_is_found_where_it_was_put(small, folder, tmp_path):

@@ -67,6 +67,46 @@ def test_a_choice_that_is_gone_is_not_passed_over(tmp_path):
     assert told.value.user_fault and not told.value.commands
 
 
+@pytest.mark.parametrize("chosen", [True, False], ids=["chosen", "by the variable"])
+def test_a_python_that_is_no_full_path_is_refused(tmp_path, monkeypatch, chosen):
+    """It would be looked for in QGIS's folder and started in the engine's."""
+    from exemplar.ui.engine.environment import find_python
+    from exemplar.ui.errors import EngineError
+
+    monkeypatch.chdir(tmp_path)
+    relative = tmp_path / "venv" / "python"
+    relative.parent.mkdir()
+    relative.touch()
+    for name in ("venv/python", "./venv/python", "python3", "~/python"):
+        environ = {} if chosen else {"EXEMPLAR_ENGINE_PYTHON": name}
+        with pytest.raises(EngineError, match="no full path") as told:
+            find_python(tmp_path / "root", name if chosen else "", environ)
+        assert told.value.user_fault and name in str(told.value)
+    assert find_python(tmp_path / "root", str(relative), {}) == relative
+
+
+def test_a_data_folder_that_is_no_full_path_counts_as_none(tmp_path, monkeypatch):
+    from pathlib import Path
+
+    from exemplar.ui.engine import environment
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    environ = {"XDG_DATA_HOME": "data", "LOCALAPPDATA": "data"}
+    for platform, custom in (("linux", ".local/share"), ("win32", "AppData/Local")):
+        monkeypatch.setattr(environment.sys, "platform", platform)
+        assert environment.user_folder(environ) == Path(tmp_path, custom, "exemplar")
+
+
+def test_a_folder_for_saving_that_is_no_full_path_counts_as_none(qgis_app, tmp_path):
+    from exemplar.ui import settings
+
+    settings.set_save_folder("results")
+    assert settings.save_folder() == ""
+    settings.set_save_folder(str(tmp_path))
+    assert settings.save_folder() == str(tmp_path)
+
+
 def test_on_windows_the_folders_of_qgis_leave_the_path(tmp_path, monkeypatch):
     from exemplar.ui.engine import environment
 
