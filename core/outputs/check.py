@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterable
-from contextlib import closing
 from pathlib import Path
 
 import geopandas as gpd
@@ -17,12 +15,11 @@ from pyproj import CRS
 
 from core.errors import InputError
 from core.geo.paths import check_name, plain_path
+from core.outputs.draft_folder import DraftFolder, sweep
+from core.outputs.failures import known_cause, not_written
+from core.outputs.place import DRIVERS, SHAPEFILE_PARTS, main_files, other_tables, stale_files
 
-DRIVERS = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".geojson": "GeoJSON", ".parquet": "Parquet"}
-SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
-# What a database of another program left unfinished would be applied to the new file.
-GEOPACKAGE_PARTS = ("-wal", "-shm", "-journal")
-RASTER_PARTS = (".aux.xml", ".ovr", ".msk")  # what GDAL and QGIS leave beside one
+LEAST = 1 << 16  # bytes that a disk must have left for the work to begin
 
 _SOURCE = re.compile(r"<SrcDataSource[^>]*>([^<]+)<")  # of a virtual layer of GDAL's
 
@@ -47,13 +44,21 @@ def check_writable(path: str | Path, endings: tuple[str, ...] = tuple(DRIVERS)) 
     if not path.parent.is_dir():
         raise InputError(f"There is no folder {path.parent}. Make it first, or choose another.")
     file = path.resolve()  # where the path is a link: what it leads to
+    sweep(file.parent)
     try:
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".exemplar-") as folder:
-            (Path(folder) / file.name).touch()
-            _try_layer(Path(folder) / f"probe{ending}", file.stem, path)
+        draft_folder = DraftFolder.make(file.parent)
     except OSError as error:
-        raise InputError(f"Nothing can be written to the folder {path.parent}. Choose another.") from error
-    if ending == ".gpkg" and (others := _other_tables(file)):
+        raise not_written(path, error) from error
+    try:
+        probe = draft_folder.path / file.name
+        probe.write_bytes(b"\0" * LEAST)
+        probe.unlink()
+        _try_layer(draft_folder.draft(file), file.stem, path)
+    except OSError as error:
+        raise not_written(path, error) from error
+    finally:
+        draft_folder.close()
+    if ending == ".gpkg" and (others := other_tables(file)):
         raise InputError(
             f"{path} holds other layers, which would be lost: {', '.join(others)}. Choose another output."
         )
@@ -72,6 +77,8 @@ def _try_layer(probe: Path, layer: str, path: Path) -> None:
         with plain_path(probe) as plain:
             table.to_file(plain, driver=driver, engine="pyogrio", layer=layer)
     except (DataSourceError, DataLayerError) as error:
+        if known_cause(path, error):
+            raise not_written(path, error) from error
         raise InputError(f"{path} can't be written: {error}. Choose another name.") from error
 
 
@@ -85,35 +92,6 @@ def _check_shapefile(path: Path, file: Path) -> None:
             f"{', '.join(found)} would be overwritten by {path}, and is no part of an older one. "
             "Choose another name."
         )
-
-
-def _other_tables(path: Path) -> list[str]:
-    """What a GeoPackage holds besides the one layer of shapes that a result of that name has.
-
-    Not layers alone: QGIS keeps projects in a table that the GeoPackage's own list doesn't name.
-    """
-    if not path.is_file():
-        return []
-    asked = (
-        "SELECT table_name, data_type FROM gpkg_contents UNION "
-        "SELECT name, 'table' FROM sqlite_master WHERE type = 'table' "
-        "AND name NOT IN (SELECT table_name FROM gpkg_contents) ORDER BY 1"
-    )
-    own = {(path.stem, "features"), ("layer_styles", "attributes")}  # the latter is QGIS's, of the former
-    # as it is, if it can't be locked: a medium that can only be read, or another program's
-    for how in ("mode=ro", "mode=ro&immutable=1"):
-        try:
-            with closing(sqlite3.connect(f"{path.as_uri()}?{how}", uri=True)) as database:
-                tables = database.execute(asked).fetchall()
-        except sqlite3.Error:  # the last time: no GeoPackage
-            continue
-        return [
-            table
-            for table, kind in tables
-            if (table, kind) not in own
-            and not (kind == "table" and table.lower().startswith(("gpkg_", "rtree_", "sqlite_")))
-        ]
-    return []
 
 
 def check_apart(results: Iterable[str | None], inputs: Iterable[str | None]) -> None:
@@ -137,11 +115,7 @@ def check_apart(results: Iterable[str | None], inputs: Iterable[str | None]) -> 
 
 def _files_written(path: Path) -> set[Path]:
     """All files that a result replaces or removes."""
-    ending = path.suffix.lower()
-    if ending == ".shp":
-        return {path.with_suffix(part) for part in SHAPEFILE_PARTS}
-    beside = GEOPACKAGE_PARTS if ending == ".gpkg" else RASTER_PARTS
-    return {path, *(path.with_name(path.name + part) for part in beside)}
+    return {*main_files(path), *stale_files(path)}
 
 
 def _files_read(path: Path) -> set[Path]:

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import geopandas as gpd
 
@@ -14,6 +15,7 @@ from core.canvas.example import Example, read_example
 from core.errors import InputError
 from core.geo.raster import Raster
 from core.outputs import check as outputs_check
+from core.outputs.place import states_of
 from core.outputs.write import Drafts
 from core.pipeline.cache import Cache
 from core.pipeline.plan import SearchPlan, SearchSettings
@@ -85,6 +87,7 @@ def detect(
     """
     started, observer = time.monotonic(), Observer(progress, cancelled)
     settings = _check(request)
+    before = states_of(_results(request))
     if cache:
         cache.begin_job()
     with _opened(request) as (raster, example):
@@ -98,7 +101,7 @@ def detect(
         detections = candidates[candidates["score"] >= min_score].reset_index(drop=True)
         observer.stop_if_cancelled()
         progress(1.0, "writing")
-        _write(request, detections, candidates, plan)
+        _write(request, detections, candidates, plan, before)
     seconds, resolution = time.monotonic() - started, plan.work_grid.resolution
     return Summary(request.output, len(detections), seconds, resolution, min_score, search.n_tiles)
 
@@ -145,9 +148,13 @@ def _opened(request: DetectRequest) -> Iterator[tuple[Raster, Example]]:
 
 
 def _write(
-    request: DetectRequest, detections: gpd.GeoDataFrame, candidates: gpd.GeoDataFrame, plan: SearchPlan
+    request: DetectRequest,
+    detections: gpd.GeoDataFrame,
+    candidates: gpd.GeoDataFrame,
+    plan: SearchPlan,
+    before: dict[Path, list],
 ) -> None:
-    with Drafts() as drafts:
+    with Drafts(before) as drafts:
         drafts.table(detections, request.output)
         if request.candidates:
             drafts.table(candidates, request.candidates)

@@ -29,6 +29,7 @@ from core.geo.extent import asked_extent
 from core.geo.raster import Raster
 from core.geo.work_grid import WorkGrid
 from core.outputs import check
+from core.outputs.place import states_of
 from core.outputs.write import Drafts
 from core.pipeline.cache import Cache, digest, usable_cache
 from core.pipeline.tiles import run_tiles
@@ -95,6 +96,7 @@ def find_edges(
     """
     started, observer = time.monotonic(), Observer(progress, cancelled)
     _check(request)
+    before = states_of((request.output, request.lines))
     with ExitStack() as opened:
         raster = opened.enter_context(Raster(request.raster, request.bands))
         check.check_apart((request.output, request.lines), raster.files)
@@ -108,7 +110,7 @@ def find_edges(
         tiling = Tiling(work_grid.width, work_grid.height, column=0, object_length=OVERLAP, evenly=False)
         tiles = tiles_under(tiling, window)
         step = _EdgesOfTile(segmenter, work_grid, cache, observer)
-        drafts = opened.enter_context(Drafts())
+        drafts = opened.enter_context(Drafts(before))
         strips = blend(tiling, tiles, window, run_tiles(tiles, step, observer))
         found = _write(request, drafts, strips, window, work_grid)
         lines_work, strength = lines.trace(found)

@@ -21,11 +21,13 @@ from core.errors import InputError
 from core.geo import paths
 from core.geo.paths import plain_path
 from core.geo.vector import read_vector
-from core.outputs.check import DRIVERS, check_writable
+from core.outputs.check import check_writable
+from core.outputs.place import DRIVERS
 from core.outputs.write import Drafts, write_table
 
 # what a library, a shell or an address could take for something else
 STEMS = [
+    "draft",
     *("a;b", "a!b", "x!decoy", "decoy;x", "decoy;", "a?b", "decoy?", "a#b", "a%20b", "a%3Fb", "a|b"),
     *("a|layername=x", "GPKG:x", "file:x", "zip:x", " lead", "trail ", "a\tb", "a\nb", "a\x7fb", "a&b"),
     *("a'b", 'a"b', "a,b", "a=b", "a\\b", "ü", "e\u0301", "😀", "x.gpkg", "x.shp!y", "a.zip", "a.zip;"),

@@ -14,7 +14,7 @@ from rasterio.windows import Window
 from shapely.geometry import box
 
 from core.errors import InputError
-from core.outputs.check import DRIVERS
+from core.outputs.place import DRIVERS
 from core.outputs.verify import check_raster, check_table
 from core.outputs.write import Drafts, write_table
 

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import tempfile
 
 import geopandas as gpd
 import numpy as np
@@ -16,7 +17,8 @@ from shapely.affinity import affine_transform
 from core.errors import InputError
 from core.geo.raster import Raster
 from core.outputs import write
-from core.outputs.check import DRIVERS, check_holds, check_writable
+from core.outputs.check import check_holds, check_writable
+from core.outputs.place import DRIVERS
 from core.outputs.write import write_mask, write_table
 from core.vectors.attributes import COLUMNS
 
@@ -167,12 +169,12 @@ def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
         def forbidden(*_, **__):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(write.tempfile, "TemporaryDirectory", forbidden)
+        monkeypatch.setattr(tempfile, "mkdtemp", forbidden)
         locked = tmp_path
     else:
         locked = tmp_path / "locked"
         locked.mkdir(mode=0o500)
-    with pytest.raises(InputError, match="Nothing can be written"):
+    with pytest.raises(InputError, match="no permission to write it"):
         check_writable(locked / "found.gpkg")
 
 
