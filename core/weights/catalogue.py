@@ -106,7 +106,7 @@ EMBEDDED = Model(
     "embedded",
     "Embedded (small)",
     size=8_560_002,  # both change with the file: tests/core/weights/test_catalogue.py says to what
-    # a checksum that anyone may know; pragma: allowlist nextline secret
+    # pragma: allowlist nextline secret (a checksum that all may know)
     sha256="958f4f0605249c6876894706fb1079840e59eebaa5c734bc44fdacf576887c6c",
     licence="GPL-2.0-or-later",
     memory=1_500_000_000,
@@ -134,7 +134,7 @@ CATALOGUE = {
             "vit_b",
             "SAM ViT-B (Meta)",
             size=375_042_383,
-            # a checksum that anyone may know; pragma: allowlist nextline secret
+            # pragma: allowlist nextline secret (a checksum that all may know)
             sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
             licence="Apache-2.0",
             memory=2_000_000_000,
@@ -146,7 +146,7 @@ CATALOGUE = {
             "vit_l",
             "SAM ViT-L (Meta)",
             size=1_249_524_607,
-            # a checksum that anyone may know; pragma: allowlist nextline secret
+            # pragma: allowlist nextline secret (a checksum that all may know)
             sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
             licence="Apache-2.0",
             memory=3_700_000_000,
@@ -158,7 +158,7 @@ CATALOGUE = {
             "vit_h",
             "SAM ViT-H (Meta)",
             size=2_564_550_879,
-            # a checksum that anyone may know; pragma: allowlist nextline secret
+            # pragma: allowlist nextline secret (a checksum that all may know)
             sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
             licence="Apache-2.0",
             memory=6_500_000_000,
@@ -170,7 +170,7 @@ CATALOGUE = {
             "mobile_sam",
             "MobileSAM",
             size=40_728_226,
-            # a checksum that anyone may know; pragma: allowlist nextline secret
+            # pragma: allowlist nextline secret (a checksum that all may know)
             sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
             licence="Apache-2.0",
             memory=1_500_000_000,

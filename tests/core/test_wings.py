@@ -13,7 +13,7 @@ HEAVY = {
     "timm", "safetensors", "scipy", "affine",
 }  # fmt: skip
 HOUSE = {"core", "ui", "research", "tests", "plugin"}
-FOLDERS = ("core", "ui", "tests", "research")
+FOLDERS = ("core", "ui", "tests", "research", "release")
 OURS = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 OURS += sorted(ROOT.glob("*.py"))
 OURS = [path for path in OURS if "__pycache__" not in path.parts]
