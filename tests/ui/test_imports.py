@@ -21,7 +21,7 @@ ALLOWED = {
     "engine": {"errors", "messages", "settings", "translation"},
     "layers": {"drawing", "errors", "translation"},
     "processing": {"drawing", "engine", "errors", "layers", "plain_text", "settings", "translation"},
-    "dock": {"drawing", "engine", "errors", "layers", "messages", "plain_text", "settings", "translation"}
+    "dock": {"drawing", "engine", "errors", "layers", "messages", "plain_text", "settings", "translation"},
 }
 FILES = sorted(path for path in UI.rglob("*.py") if path.name != "__init__.py")
 

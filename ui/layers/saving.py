@@ -7,10 +7,18 @@ import itertools
 from pathlib import Path
 
 from osgeo import gdal
-from qgis.core import QgsMapLayer, QgsProject, QgsProviderRegistry, QgsVectorFileWriter, QgsVectorLayer
+from qgis.core import (
+    NULL,
+    QgsMapLayer,
+    QgsProject,
+    QgsProviderRegistry,
+    QgsVectorFileWriter,
+    QgsVectorLayer,
+)
 
 from ..errors import UserError
 from ..translation import tr
+from . import drafts
 
 
 def save_layer(layer: QgsVectorLayer, path: str) -> str:
@@ -42,28 +50,89 @@ def save_layer(layer: QgsVectorLayer, path: str) -> str:
         raise UserError(tr("The edits could not be saved: {path}").format(path=target))
     if _is_same(source, target):
         return str(target)
-    options = QgsVectorFileWriter.SaveVectorOptions()
-    options.driverName = "ESRI Shapefile" if shapefile else "GPKG"
-    options.layerName = target.stem
-    overwriting = QgsVectorFileWriter.ActionOnExistingFile
-    options.actionOnExistingFile = overwriting.CreateOrOverwriteFile
     if target.exists() and not shapefile:
         # Runs have the same title until the user renames them: never replace another one's table.
-        options.layerName = _free_name(layer.name(), _tables(target))
-        options.actionOnExistingFile = overwriting.CreateOrOverwriteLayer
-    options.fileEncoding = "UTF-8"
+        table = _free_name(layer.name(), _tables(target))
+        _write(layer, target, table, QgsVectorFileWriter.ActionOnExistingFile.CreateOrOverwriteLayer)
+    else:
+        table = target.stem
+        _write_file(layer, target, table)
+    # The temporary file goes when QGIS closes; a project saved with it would show nothing.
+    layer.setDataSource(_source(target, table), layer.name(), "ogr")
+    return str(target)
+
+
+def _source(path: Path, table: str) -> str:
+    return str(path) if path.suffix.lower() == ".shp" else f"{path}|layername={table}"
+
+
+def _write_file(layer: QgsVectorLayer, target: Path, table: str) -> None:
+    """Write a file whole or not at all: beside its place first, under its own name."""
+    try:
+        with drafts.folder(target.parent) as folder:
+            _write(layer, folder / target.name, table, named=target)
+            drafts.take_place(folder, target)
+    except OSError as error:
+        raise _not_written(target, drafts.cause(error, target)) from error
+
+
+def _write(
+    layer: QgsVectorLayer,
+    path: Path,
+    table: str,
+    action: QgsVectorFileWriter.ActionOnExistingFile = (
+        QgsVectorFileWriter.ActionOnExistingFile.CreateOrOverwriteFile
+    ),
+    named: Path | None = None,
+) -> None:
+    """Write a layer's features to a table of a file, and read them back: a full disk is not always told."""
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    options.driverName = "ESRI Shapefile" if path.suffix.lower() == ".shp" else "GPKG"
+    options.layerName, options.actionOnExistingFile, options.fileEncoding = table, action, "UTF-8"
     # `fid` is the GeoPackage's row number: a column of its own in a shapefile, a clash in a new GeoPackage.
     fields = layer.fields()
     options.attributes = [i for i in range(fields.count()) if fields.at(i).name() != "fid"]
     code, message, _path, _layer = QgsVectorFileWriter.writeAsVectorFormatV3(
-        layer, str(target), QgsProject.instance().transformContext(), options
+        layer, str(path), QgsProject.instance().transformContext(), options
     )
-    if code != QgsVectorFileWriter.WriterError.NoError:
-        raise UserError(tr("{path} could not be written: {reason}").format(path=target, reason=message))
-    # The temporary file goes when QGIS closes; a project saved with it would show nothing.
-    shown = str(target) if shapefile else f"{target}|layername={options.layerName}"
-    layer.setDataSource(shown, layer.name(), "ogr")
-    return str(target)
+    failed = code != QgsVectorFileWriter.WriterError.NoError
+    # whatever QGIS makes of the name when the layer shows it: "a|layername=b.gpkg" is another file
+    if not failed and _content(QgsVectorLayer(_source(path, table), "written", "ogr")) == _content(layer):
+        return
+    if action == QgsVectorFileWriter.ActionOnExistingFile.CreateOrOverwriteLayer:
+        _drop_table(path, table)
+    if told := drafts.trouble(path.parent, named or path):
+        message = told
+    elif not failed:
+        message = tr("QGIS can't read it back. Choose another name")
+    raise _not_written(named or path, message)
+
+
+def _not_written(path: Path, reason: str) -> UserError:
+    return UserError(tr("{path} could not be written: {reason}").format(path=path, reason=reason))
+
+
+def _content(layer: QgsVectorLayer) -> tuple[int, int, int]:
+    """How many features, shapes and values a layer holds."""
+    columns = [i for i, field in enumerate(layer.fields()) if field.name() != "fid"]
+    features = shapes = values = 0
+    for feature in layer.getFeatures() if layer.isValid() else ():
+        features += 1
+        shapes += feature.hasGeometry()
+        values += sum(not _is_null(feature.attribute(i)) for i in columns)
+    return features, shapes, values
+
+
+def _is_null(value: object) -> bool:
+    return value is None or value == NULL or value == ""
+
+
+def _drop_table(path: Path, table: str) -> None:
+    with contextlib.suppress(RuntimeError):
+        if data := gdal.OpenEx(str(path), gdal.OF_VECTOR | gdal.OF_UPDATE, ["GPKG"]):
+            names = [data.GetLayer(i).GetName() for i in range(data.GetLayerCount())]
+            if table in names:
+                data.DeleteLayer(names.index(table))
 
 
 def _file_of(layer: QgsMapLayer) -> Path:
