@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pyogrio.util import vsi_path
@@ -53,8 +53,9 @@ def plain_path(path: str | Path) -> Iterator[Path]:
     if _is_plain(whole):
         yield whole
         return
-    with tempfile.TemporaryDirectory(prefix="exemplar-") as folder:
+    with ExitStack() as made:
         try:
+            folder = made.enter_context(tempfile.TemporaryDirectory(prefix="exemplar-"))
             linked = _link(whole, Path(folder))
         except OSError as error:
             raise _not_plain(path) from error

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import re
-import tempfile
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -141,11 +141,12 @@ def check_holds(path: str | Path, crs: CRS | None) -> None:
     """
     if DRIVERS[Path(path).suffix.lower()] != "GeoJSON":
         return
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with io.BytesIO() as probe, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the CRS that lacks, which is looked at below
-        probe = Path(folder) / "probe.geojson"
-        gpd.GeoDataFrame(geometry=[shapely.Point(0, 0)], crs=crs).to_file(probe, engine="pyogrio")
-        back = gpd.read_file(probe).crs
+        gpd.GeoDataFrame(geometry=[shapely.Point(0, 0)], crs=crs).to_file(
+            probe, driver="GeoJSON", engine="pyogrio"
+        )
+        back = gpd.read_file(probe.getvalue()).crs
     if crs is None or back is None or not back.equals(crs, ignore_axis_order=True):
         raise InputError(
             f"{path} can't be written: GeoJSON can't hold this raster's coordinate reference system. "

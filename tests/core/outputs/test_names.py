@@ -8,12 +8,15 @@ an archive, drops tabs, line ends and a last ``?``, and drops the first folder a
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import geopandas as gpd
 import pyogrio
 import pytest
 from affine import Affine
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pyogrio.errors import DataSourceError
 from shapely.geometry import box
 
@@ -139,3 +142,49 @@ def test_a_path_that_no_link_makes_plain_is_refused(folder, monkeypatch):
         read_vector("plots;v2.gpkg")
     with plain_path("plots.gpkg") as plain:
         assert plain == folder / "plots.gpkg"
+
+
+FORMATS = {
+    ".gpkg": "GPKG",
+    ".gpkg.zip": "GPKG",
+    ".shz": "ESRI Shapefile",
+    ".shp.zip": "ESRI Shapefile",
+    ".fgb": "FlatGeobuf",
+    ".gml": "GML",
+    ".kml": "KML",
+    ".tab": "MapInfo File",
+    ".sqlite": "SQLite",
+    ".geojsonl": "GeoJSONSeq",
+    ".gdb": "OpenFileGDB",
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("stem", ["a;b", "a!b", "decoy;x", "x!decoy", "a?"])
+def test_each_format_is_read_under_any_name(folder, stem, ending):
+    squares(3).to_file(f"plain{ending}", driver=FORMATS[ending])
+    for part in folder.glob("plain*"):
+        part.rename(f"{stem}{part.name.removeprefix('plain')}")
+    assert len(read_vector(f"{stem}{ending}")) == 3
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(
+    stem=st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=40),
+    ending=st.sampled_from([".geojson", ".shp", ".gpkg"]),
+)
+def test_any_text_is_a_name_or_is_refused_before_the_work(tmp_path, stem, ending):
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
+    path = folder / f"{stem}{ending}"
+    try:
+        check_writable(path)
+    except InputError as error:  # a GeoPackage's layers have rules
+        assert (
+            "Choose another name" in str(error) or "known format" in str(error) or "a shorter" in str(error)
+        )
+        assert list(folder.iterdir()) == []
+        return
+    write_table(squares(3), path)
+    assert len(read_vector(path)) == 3
+    assert {one.name for one in folder.iterdir()} == files_of(path.stem, ending)
