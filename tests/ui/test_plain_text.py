@@ -66,9 +66,9 @@ def test_no_text_of_the_dock_loads_a_file(hostile, ready, run, habits, until):
     ready.example_step._note.say(hostile)
     ready.where_step.show_state(f"“{hostile}” is not a file", filled=True)
     ready.run_step.show_state(
-        missing="", running=False, problem=hostile, note="", engine_down=False, commands="", chosen=False,
-        savable=hostile, stale=False,
-    )  # fmt: skip
+        missing="", running=False, problem=hostile, note="", savable=hostile, stale=False
+    )
+    ready.engine_problem.show_state(hostile, commands=hostile, chosen=True)
     shown = list(texts(ready))
     assert [text for text in shown if loads_a_file(text)] == []
     assert sum(hostile in reads(text) for text in shown) >= 5  # they are there, and to be read

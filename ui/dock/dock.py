@@ -24,6 +24,7 @@ from ..layers.rasters import extent_in_raster, raster_problem, raster_source, sh
 from ..layers.saving import save_layer
 from ..messages import Messages
 from .detection_run import DetectionRun
+from .engine_problem import EngineProblem
 from .example_step import ExampleStep
 from .models_panel import ModelsPanel
 from .run_step import RunStep
@@ -52,6 +53,7 @@ class ExemplarDock(QgsDockWidget):
         self.detection_run = DetectionRun(self.engine, self._messages)
         self._closed = False
 
+        self.engine_problem = EngineProblem(self)
         self.example_step = ExampleStep(self)
         self.where_step = WhereStep(self)
         self.models_panel = ModelsPanel(self, self.engine, self._messages)
@@ -67,8 +69,9 @@ class ExemplarDock(QgsDockWidget):
         body = QWidget()
         layout = QVBoxLayout(body)
         layout.setContentsMargins(6, 6, 6, 6)
-        for step in (self.example_step, self.where_step, self.models_panel, self.run_step):
-            layout.addWidget(step)
+        steps = (self.example_step, self.where_step, self.models_panel, self.run_step)
+        for part in (self.engine_problem, *steps):
+            layout.addWidget(part)
         layout.addStretch(1)
         area = QgsScrollArea()
         area.setWidgetResizable(True)
@@ -88,10 +91,10 @@ class ExemplarDock(QgsDockWidget):
         self.run_step.run_wanted.connect(self.run)
         self.run_step.cancel_wanted.connect(self.cancel)
         self.run_step.save_wanted.connect(self._ask_and_save)
-        self.run_step.python_wanted.connect(self._choose_python)
+        self.engine_problem.python_wanted.connect(self._choose_python)
         self.where_step.python_wanted.connect(self._choose_python)
-        self.run_step.default_wanted.connect(self.engine_start.use_default)
-        self.run_step.retry_wanted.connect(self.engine_start.begin)
+        self.engine_problem.default_wanted.connect(self.engine_start.use_default)
+        self.engine_problem.retry_wanted.connect(self.engine_start.begin)
         self.engine_start.greeted.connect(self._greeted)
         self.engine_start.changed.connect(self._refresh)
         self.detection_run.changed.connect(self._refresh)
@@ -284,6 +287,8 @@ class ExemplarDock(QgsDockWidget):
     def _missing(self) -> str:
         """Say in a sentence what has to be done before running; empty when nothing has."""
         raster = self.where_step.raster()
+        if self.engine_start.problem:
+            return self.tr("The engine is missing: see above.")
         if not self.examples:
             return self.tr("First draw an example.")
         if raster is None:
@@ -305,14 +310,13 @@ class ExemplarDock(QgsDockWidget):
         self.where_step.show_state(
             raster_problem(raster) if raster else "", filled=self.engine_start.hello is not None
         )
+        start = self.engine_start
+        self.engine_problem.show_state(start.problem, commands=start.commands, chosen=start.chosen)
         self.run_step.show_state(
             missing=self._missing(),
             running=self.running,
-            problem=self.engine_start.problem or run.problem,
+            problem=run.problem,
             note=run.note,
-            engine_down=bool(self.engine_start.problem),
-            commands=self.engine_start.commands,
-            chosen=self.engine_start.chosen,
             savable=result.name() if result is not None else "",
             stale=result is not None and run.layer_is_stale and not self.running,
         )

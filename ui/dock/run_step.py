@@ -1,4 +1,4 @@
-"""The dock's third step as a widget: run, progress, cancel, save, and help where there is no engine."""
+"""The dock's third step as a widget: run, progress, cancel, save."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..plain_text import as_plain
-from .commands_box import CommandsBox
 from .note import Note
 
 
@@ -26,9 +25,6 @@ class RunStep(QGroupBox):
     run_wanted = pyqtSignal()
     cancel_wanted = pyqtSignal()
     save_wanted = pyqtSignal()
-    python_wanted = pyqtSignal()
-    default_wanted = pyqtSignal()
-    retry_wanted = pyqtSignal()
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -52,11 +48,6 @@ class RunStep(QGroupBox):
         self.bar.setMaximumHeight(14)
         self.cancel_button = QPushButton(self.tr("Cancel"))
         self._note = Note()
-        self.commands_box = CommandsBox()
-        self.python_button = QPushButton(self.tr("Choose the engine's Python…"))
-        self.default_button = QPushButton(self.tr("Use the default Python"))
-        self.default_button.setToolTip(self.tr("Forget the Python that was chosen."))
-        self.retry_button = QPushButton(self.tr("Try again"))
         self.save_button = QPushButton(self.tr("Save as…"))
         outlines = QHBoxLayout()
         outlines.addWidget(self.regularize_box)
@@ -70,17 +61,10 @@ class RunStep(QGroupBox):
         layout.addWidget(self.run_button)
         layout.addLayout(progress)
         layout.addWidget(self._note)
-        layout.addWidget(self.commands_box)
-        layout.addWidget(self.python_button)
-        layout.addWidget(self.default_button)
-        layout.addWidget(self.retry_button)
         layout.addWidget(self.save_button)
         self.run_button.clicked.connect(lambda: self.run_wanted.emit())
         self.cancel_button.clicked.connect(lambda: self.cancel_wanted.emit())
         self.save_button.clicked.connect(lambda: self.save_wanted.emit())
-        self.python_button.clicked.connect(lambda: self.python_wanted.emit())
-        self.default_button.clicked.connect(lambda: self.default_wanted.emit())
-        self.retry_button.clicked.connect(lambda: self.retry_wanted.emit())
 
     def show_state(
         self,
@@ -89,9 +73,6 @@ class RunStep(QGroupBox):
         running: bool,
         problem: str,
         note: str,
-        engine_down: bool,
-        commands: str,
-        chosen: bool,
         savable: str,
         stale: bool,
     ) -> None:
@@ -107,12 +88,6 @@ class RunStep(QGroupBox):
             What went wrong; empty if nothing did.
         note : str
             The last message of the run, or its result.
-        engine_down : bool
-            The engine can't be started.
-        commands : str
-            What would mend that, for a terminal; empty where no commands would.
-        chosen : bool
-            The engine's Python is one that the user chose.
         savable : str
             The title of the detections that can be saved; empty where there are none.
         stale : bool
@@ -124,17 +99,11 @@ class RunStep(QGroupBox):
         )
         self.bar.setVisible(running)
         self.cancel_button.setVisible(running)
-        stuck = engine_down and not running
-        self.commands_box.show_commands(commands if stuck else "")
-        self.python_button.setVisible(stuck)
-        self.default_button.setVisible(stuck and chosen)
-        self.retry_button.setVisible(stuck)
         # Why the button is disabled goes before what went wrong in the run before.
-        reason = problem if engine_down else missing
         if running:
             self._note.say(note)
         else:
-            self._note.say(reason or problem or note, warning=bool(problem) and reason in ("", problem))
+            self._note.say(missing or problem or note, warning=bool(problem) and not missing)
         self.save_button.setEnabled(bool(savable) and not running)
         self.save_button.setText(self.tr("Save earlier result as…") if stale else self.tr("Save as…"))
         self.save_button.setToolTip(

@@ -87,14 +87,15 @@ def find_python(root: Path, chosen: str, environ: Mapping[str, str] = os.environ
 
 def set_up_commands(root: Path, environ: Mapping[str, str] = os.environ) -> str:
     """Return the commands that make an environment where :func:`find_python` looks, one a line."""
-    folder, requirements = user_folder(environ) / "venv", root / "resources" / "engine-requirements.txt"
+    folder = user_folder(environ) / "venv"
     python = "py" if sys.platform == "win32" else "python3"
-    return "\n".join(
-        (
-            f"{python} -m venv {_quoted(folder)}",
-            f"{_quoted(python_of(folder))} -m pip install -r {_quoted(requirements)}",
-        )
-    )
+    return f"{python} -m venv {_quoted(folder)}\n{install_command(python_of(folder), root)}"
+
+
+def install_command(python: Path, root: Path, anew: bool = False) -> str:
+    """Return the command that puts the engine's libraries into an environment, ``anew`` over those there."""
+    requirements = _quoted(root / "resources" / "engine-requirements.txt")
+    return f"{_quoted(python)} -m pip install {'--force-reinstall ' if anew else ''}-r {requirements}"
 
 
 def _quoted(path: Path) -> str:

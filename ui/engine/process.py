@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import queue
-import re
 import subprocess
 import sys
 import tempfile
@@ -14,15 +13,12 @@ from typing import Any
 
 from ...core import protocol
 from ..errors import EngineError
-from ..translation import tr
 from . import environment, proxy
+from .ending import LAUNCH, VERSION, describe_end
 
 STOP_SECONDS = 2.0
 POLL_SECONDS = 0.05
 _END = None  # in the queue: the engine closed its output
-
-# `-I` keeps QGIS's PYTHON* variables, the user's site-packages and the current folder out.
-_LAUNCH = "import sys, runpy; sys.path.insert(0, {root!r}); runpy.run_module('core', run_name='__main__')"
 
 
 class EngineProcess:
@@ -30,6 +26,8 @@ class EngineProcess:
 
     def __init__(self, python: Path, root: Path) -> None:
         self.python = python
+        self._root = root
+        self._version = ""  # the line in which its Python tells its version
         self.hello: dict[str, Any] | None = None
         self.stopped = False  # ended by us, so that its end is no news
         self._proxy = proxy.variables()
@@ -39,7 +37,7 @@ class EngineProcess:
         self._write = threading.Lock()
         # No shell, a full path, and no word of it from a project or a file.
         self._popen = subprocess.Popen(  # nosec B603
-            [str(python), "-I", "-c", _LAUNCH.format(root=str(root)), "serve"],
+            [str(python), "-I", "-c", LAUNCH.format(root=str(root)), "serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -89,7 +87,10 @@ class EngineProcess:
         # Without a reader the engine would block once the pipe is full.
         with open(self._popen.stderr.fileno(), "rb", closefd=False) as lines:
             for line in lines:
-                self._stderr.append(line.decode("utf-8", "replace").rstrip())
+                text = line.decode("utf-8", "replace").rstrip()
+                if not self._version and VERSION.match(text):
+                    self._version = text
+                self._stderr.append(text)
 
     def send(self, kind: str, **fields: Any) -> None:
         """Write one message; an engine that is gone is noticed by :meth:`receive`."""
@@ -134,7 +135,8 @@ class EngineProcess:
             self.kill()
             code = None
         self._join_readers()
-        return EngineError(describe_exit(code, self.stderr(), self.python), self.stderr())
+        greeted = self.hello is not None
+        return describe_end(code, self.stderr(), self.python, self._root, greeted, self._version)
 
     def stderr(self) -> str:
         """Return the last lines that the engine wrote to standard error."""
@@ -174,32 +176,3 @@ class EngineProcess:
         for reader, pipe in zip(self._readers, (self._popen.stdout, self._popen.stderr)):
             if not reader.is_alive():
                 pipe.close()
-
-
-def describe_exit(code: int | None, stderr: str, python: Path) -> str:
-    """Say in one sentence how the engine ended.
-
-    Parameters
-    ----------
-    code : int or None
-        The exit status as ``subprocess`` gives it: negative for a signal.
-    stderr : str
-        The engine's last output.
-    python : Path
-        The interpreter it ran on.
-    """
-    missing = re.findall(r"^ModuleNotFoundError: No module named '([^']+)'", stderr, re.MULTILINE)
-    if missing:
-        return tr(
-            "The engine's environment ({python}) lacks the library {name}: install the packages "
-            "of resources/engine-requirements.txt into it."
-        ).format(python=python, name=missing[-1].split(".")[0])
-    if code == -9:
-        return tr(
-            "The engine was killed, probably because memory ran out; run again on a smaller extent "
-            "(it starts by itself)."
-        )
-    if code is None:
-        return tr("The engine stopped answering and was ended; run again (it starts by itself).")
-    how = tr("signal {n}").format(n=-code) if code < 0 else tr("exit code {n}").format(n=code)
-    return tr("The engine ended unexpectedly ({how}); run again (it starts by itself).").format(how=how)
