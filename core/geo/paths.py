@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -65,7 +66,10 @@ def plain_path(path: str | Path) -> Iterator[Path]:
 
 
 def _is_plain(path: Path) -> bool:
-    return not str(path).startswith("/vsi") and vsi_path(path) in (str(path), f"/vsizip/{path}")
+    text = str(path)
+    # GDAL takes a backslash for the end of a folder's name on every system
+    reserved = text.startswith("/vsi") or (os.sep == "/" and "\\" in text)
+    return not reserved and vsi_path(path) in (text, f"/vsizip/{text}")
 
 
 def _link(path: Path, folder: Path) -> Path:

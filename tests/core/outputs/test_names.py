@@ -3,7 +3,9 @@
 pyogrio 0.13.0 (``pyogrio/util.py``, ``vsi_path``) reads a path as if it were an address of the web:
 it cuts off a ``;`` and what follows in the last part of a path, takes what stands before a ``!`` for
 an archive, drops tabs, line ends and a last ``?``, and drops the first folder after two slashes. geopandas
-1.2.0 (``geopandas/io/file.py``, ``_expand_user``) takes a first ``~`` for a home.
+1.2.0 (``geopandas/io/file.py``, ``_expand_user``) takes a first ``~`` for a home. GDAL 3.12.4
+(``port/cpl_path.cpp``) takes a backslash for the end of a folder's name on Linux, too: of ``\\.shp``
+it finds no other part.
 """
 
 import os
@@ -15,7 +17,7 @@ import geopandas as gpd
 import pyogrio
 import pytest
 from affine import Affine
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyogrio.errors import DataSourceError
 from shapely.geometry import box
@@ -31,6 +33,8 @@ from core.outputs.write import Drafts, write_table
 # what a library, a shell or an address could take for something else
 STEMS = [
     "draft",
+    "decoy\\x",
+    "x\\decoy",
     *("a;b", "a!b", "x!decoy", "decoy;x", "decoy;", "a?b", "decoy?", "a#b", "a%20b", "a%3Fb", "a|b"),
     *("a|layername=x", "GPKG:x", "file:x", "zip:x", " lead", "trail ", "a\tb", "a\nb", "a\x7fb", "a&b"),
     *("a'b", 'a"b', "a,b", "a=b", "a\\b", "ü", "e\u0301", "😀", "x.gpkg", "x.shp!y", "a.zip", "a.zip;"),
@@ -169,6 +173,7 @@ def test_each_format_is_read_under_any_name(folder, stem, ending):
     assert len(read_vector(f"{stem}{ending}")) == 3
 
 
+@example(stem="\\", ending=".shp")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(
     stem=st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=40),
