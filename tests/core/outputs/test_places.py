@@ -174,8 +174,8 @@ def test_a_folder_of_another_user_stays(folder):
     assert path.exists() and not (folder / "found.gpkg").exists()
 
 
-def test_a_run_whose_other_folder_is_away_is_finished_when_it_is_back(folder):
-    """A disk that is not plugged in when the next run begins."""
+def whole_in_two_folders(folder):
+    """What is left by a run that was killed when both its results were whole and none had its place."""
     first, second = DraftFolder.make(folder), DraftFolder.make(folder / "masks")
     for draft, place in ((first, folder / "found.gpkg"), (second, folder / "masks" / "all.gpkg")):
         squares(3).to_file(draft.path / "draft.gpkg", layer=place.stem)
@@ -183,6 +183,32 @@ def test_a_run_whose_other_folder_is_away_is_finished_when_it_is_back(folder):
     first.write_journal(folder / "found.gpkg", None, [second.path])
     (first.path / "whole").touch()
     first.release(), second.release()
+
+
+@forks
+@pytest.mark.parametrize("begin", [".", "masks"])
+def test_the_next_run_may_be_killed_too(folder, begin, monkeypatch):
+    monkeypatch.setattr(draft_folder, "YOUNG", 0)
+    for name in ("found.gpkg", "masks/all.gpkg"):
+        write_table(squares(2), folder / name)
+    whole_in_two_folders(folder)
+    start, step = folder.parent / "start", 0
+    shutil.copytree(folder, start)
+    while killed_at(step, lambda: sweep(folder / begin)):
+        for _ in range(2):
+            sweep(folder)
+            sweep(folder / "masks")
+        assert count(folder / "found.gpkg") == count(folder / "masks" / "all.gpkg") == 3, step
+        assert left_behind(folder) == []
+        shutil.rmtree(folder)
+        shutil.copytree(start, folder)
+        step += 1
+    assert step > 10
+
+
+def test_a_run_whose_other_folder_is_away_is_finished_when_it_is_back(folder):
+    """A disk that is not plugged in when the next run begins."""
+    whole_in_two_folders(folder)
     (folder / "masks").rename(folder / "away")
     sweep(folder)
     assert count(folder / "found.gpkg") == 3 and left_behind(folder) != []
