@@ -29,6 +29,7 @@ SILENCE_SECONDS = 30.0  # without a byte from the server; then the connection co
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before each further attempt
 LONGEST_WAIT = 60.0  # seconds, whatever the server asks for
 POLL_SECONDS = 0.1
+THIS_COMPUTER = {"127.0.0.1", "::1", "localhost"}
 TEMPORARY = {408, 425, 429, 500, 502, 503, 504}  # answers that may differ a little later
 PROXY_WANTS_A_NAME = "Check the proxy's name and password."
 CANCELLED = "The download was cancelled; what has arrived is kept, and the next one goes on from there."
@@ -63,7 +64,7 @@ def download(
     Parameters
     ----------
     address : str
-        An address of ``https`` (or ``http``: the hash says what is right).
+        An address of ``https``; ``http`` of this computer alone.
     path : Path
         Where the file goes, with one move, once its size and hash are right.
     size : int
@@ -105,19 +106,40 @@ def download(
         part.put_in_place()
 
 
+def _is_safe(address: str) -> bool:
+    """Whether nobody on the way sees what is asked for, or puts something else in its place."""
+    parts = urlsplit(address)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in THIS_COMPUTER)
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server that names another address only to a safe one, and from the web only into the web."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        """Return the request to follow with; ``InputError`` where it would leave https."""
+        onward = urlsplit(newurl).scheme == "https" or urlsplit(req.full_url).scheme == "http"
+        if not (onward and _is_safe(newurl)):
+            raise InputError(
+                f"{_host(req.full_url)} leads on to {newurl}, which is no safe address, so nothing was "
+                "taken. Try again later or on another network."
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 class _Stream:
     """A server's answer as a thread fetches it: first the response, then its bytes."""
 
     def __init__(self, address: str, offset: int):
         headers = {"User-Agent": "Exemplar"} | ({"Range": f"bytes={offset}-"} if offset else {})
-        self._request = urllib.request.Request(address, headers=headers)  # noqa: S310  (http and https only)
+        self._request = urllib.request.Request(address, headers=headers)  # noqa: S310  (`_is_safe`)
         self._box: queue.Queue = queue.Queue(maxsize=8)
         self._left = threading.Event()
         threading.Thread(target=self._fetch, daemon=True).start()
 
     def _fetch(self) -> None:
         try:
-            opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=_certificates()))
+            https = urllib.request.HTTPSHandler(context=_certificates())
+            opener = urllib.request.build_opener(https, _SafeRedirects)
             with opener.open(self._request, timeout=SILENCE_SECONDS) as response:
                 self._put(response)
                 while not self._left.is_set() and (chunk := response.read1(CHUNK)):
@@ -156,8 +178,8 @@ class _Stream:
 
 def _fill(part: PartFile, address: str, size: int, progress: Progress, cancelled: Cancelled, waits) -> bool:
     """Fetch until the part is as long as the file; True if it was put together from several answers."""
-    if urlsplit(address).scheme not in ("http", "https"):
-        raise InputError(f"{address} is no web address. One with https is needed.")
+    if not _is_safe(address):
+        raise InputError(f"{address} is no safe web address. One with https is needed.")
     joined, ranges, failures, most = False, True, 0, part.length
     while part.length < size:
         try:

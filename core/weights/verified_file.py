@@ -285,7 +285,10 @@ def _check_space(folder: Path, needed: int) -> None:
 def _open_claimed(part: Path) -> int | None:
     """Open a part, or make it, for this process alone; None if another one has it."""
     for _ in range(ATTEMPTS):
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+        if part.is_symlink():
+            part.unlink()  # it is none of ours: what arrives would be written to where it leads
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(part, flags, 0o644)
         if not _claim(descriptor):
             os.close(descriptor)
             return None
