@@ -12,6 +12,11 @@ from release.package import LARGEST, PackageError, build, other_versions, read_m
 from release.scan import scan, scan_package
 
 ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = [
+    path.relative_to(ROOT).as_posix()
+    for folder in ("resources", "research")
+    for path in (ROOT / folder).rglob("*.safetensors")
+]
 EXECUTABLES = (".exe", ".dll", ".so", ".dylib", ".bat", ".sh", ".ps1", ".cmd", ".pyc", ".pyd", ".zip")
 
 
@@ -132,3 +137,11 @@ def test_what_the_scans_are_to_find_is_found(tmp_path, code, found):
 
 def test_a_folder_without_code_is_no_clean_one(tmp_path):
     assert scan(tmp_path)
+
+
+def test_a_plain_archive_holds_the_shipped_weights_alone():
+    listed = package_module.git(ROOT, "check-attr", "export-ignore", "--", *WEIGHTS)
+    if not listed:
+        pytest.skip("this is no clone")
+    left_out = [line.split(":")[0] for line in listed.splitlines() if line.endswith(": set")]
+    assert set(WEIGHTS) - set(left_out) == {"resources/exemplar-embedded.safetensors"}
