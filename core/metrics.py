@@ -43,8 +43,7 @@ def read_polygons(path: str | Path, target: str | None = None) -> gpd.GeoDataFra
 
 def evaluate_files(request: EvaluateRequest) -> dict[str, float | int]:
     """Evaluate one file against another, as the command line and Processing do."""
-    if not 0 < request.iou <= 1:
-        raise InputError("The IoU of a match must lie between 0 and 1.")
+    request.check()
     if request.extent is not None:
         check_extent(request.extent)
     return evaluate(

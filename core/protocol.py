@@ -1,6 +1,7 @@
 """The messages between QGIS and the engine: one JSON object per line, UTF-8.
 
-Standard library only, since QGIS imports this module from its own Python.
+Standard library only, since QGIS imports this module from its own Python. The requests' fields declare a
+run's parameters, once for all who show or check them (:mod:`core.parameters`).
 
 ====================  ==========================================================
 to the engine         meaning
@@ -44,6 +45,8 @@ import dataclasses
 import json
 from typing import Any
 
+from .parameters import ADVANCED, ParameterError, check_values, parameter, parameters_of
+
 PROTOCOL = 1
 ENCODINGS = ("together", "apart")  # of example and query
 PRECISIONS = ("auto", "single", "half")  # of a network's encoder
@@ -56,22 +59,79 @@ def role_of(said: str) -> str | None:
     return role if role in ROLES else None
 
 
+# What several requests declare alike.
+_EXTENT = {
+    "title": "Extent",
+    "metavar": ("XMIN", "YMIN", "XMAX", "YMAX"),
+    "lengths": (4,),
+    "minimum": -1e12,
+    "maximum": 1e12,
+    "bound": "no coordinate on the earth is larger, whatever its unit",
+}
+_BANDS = {
+    "lengths": (1, 3),
+    "minimum": 1,
+    "maximum": 65_535,
+    "bound": "a GeoTIFF can have no more bands",
+    "group": ADVANCED,
+}
+_FIRST_BANDS = "One or three band numbers, from 1 (default: the first three, or the first)."
+_TARGET = {"title": "Find", "listed_by": "targets"}
+_MODEL = {
+    "title": "Model",
+    "help": "The network; the command models list shows which there are.",
+    "listed_by": "models",
+    "group": ADVANCED,
+}
+_CHECKPOINT = {
+    "title": "Checkpoint",
+    "help": "A file with your own weights for the model.",
+    "is_path": True,
+    "group": ADVANCED,
+}
+_RESOLUTION = {
+    "title": "Resolution (metres per pixel)",
+    "minimum": 0.001,
+    "maximum": 100_000,
+    "bound": "finer than a millimetre or coarser than 100 km no image of the earth is searched",
+    "group": ADVANCED,
+}
+_DEVICE = {"title": "Device", "help": "auto, cpu, cuda or mps.", "group": ADVANCED}
+_PRECISION = {
+    "title": "Precision",
+    "help": "The precision with which the network encodes the image: auto, single (float32) or half. Half "
+    "takes about half as long where the processor or the graphics card supports it; auto uses it where it is "
+    "known to cost no accuracy.",
+    "choices": PRECISIONS,
+    "group": ADVANCED,
+}
+_SHARE = {"minimum": 0, "maximum": 1}
+
+
 class _Request:
     """What requests share: their fields as plain objects, and back."""
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
+    def check(self) -> None:
+        """Raise ``ParameterError`` for the first value that its declaration does not allow."""
+        check_values(type(self), vars(self))
+
     @classmethod
-    def from_dict(cls, given: dict[str, Any]):
-        """Build a request; unknown or missing fields raise ``ValueError`` naming them."""
-        fields = dataclasses.fields(cls)
-        if unknown := sorted(set(given) - {field.name for field in fields}):
-            raise ValueError(f"unknown fields in the request: {', '.join(unknown)}")
-        needed = {field.name for field in fields if field.default is dataclasses.MISSING}
+    def from_dict(cls, given: Any):
+        """Build a request; fields that are unknown, missing or not allowed raise ``ParameterError``."""
+        if not isinstance(given, dict):
+            raise ParameterError("The request is no object. Give its fields by their names.")
+        declared = parameters_of(cls)
+        if unknown := sorted(set(given) - set(declared)):
+            raise ParameterError(f"There are unknown fields in the request: {', '.join(unknown)}.")
+        needed = {name for name, parameter in declared.items() if parameter.is_required}
         if missing := sorted(needed - set(given)):
-            raise ValueError(f"fields missing in the request: {', '.join(missing)}")
-        return cls(**given)
+            raise ParameterError(f"There are fields missing in the request: {', '.join(missing)}.")
+        request = cls(**given)
+        request.check()
+        return request
 
 
 class _NetworkRequest(_Request):
@@ -91,155 +151,213 @@ class _NetworkRequest(_Request):
 class DetectRequest(_NetworkRequest):
     """Everything that ``detect`` needs; the command line's flags by the same names.
 
-    Parameters
-    ----------
-    raster : str
-        The query raster's path.
-    example : str
-        A vector file with the example polygon(s). Where it has a column ``role``, that
-        says of each whether it is wanted, ``positive``, or not, ``negative``.
-    example_raster : str, optional
-        The raster that the example was drawn on; default: ``raster``.
-    extent : list of float, optional
-        ``[xmin, ymin, xmax, ymax]`` in the raster's CRS; default: the whole raster.
-    target, strategy, model : str
-        Names as ``hello`` lists them.
-    checkpoint : str, optional
-        A local file of weights for ``model``.
-    bands : list of int, optional
-        One-based band numbers, three or one; default: the first three, or the first.
-    example_bands : list of int, optional
-        Those of ``example_raster``; default: ``bands``.
-    resolution : float, optional
-        Working resolution in metres per canvas pixel; default: from the example's size.
-    encode : str
-        ``together`` on one canvas, or example and query ``apart``, so that another
-        example of about the same size at the same resolution finds the query encoded.
-    runs : int
-        How many prompt sets are decoded per tile.
-    seed : int
-        Seed of the random prompts.
-    min_score : float, optional
-        Detections below are left out; default: calibrated on the example.
-    device : str
-        ``auto``, ``cpu``, ``cuda`` or ``mps``.
-    precision : str
-        ``auto``, ``single`` or ``half``: of the network's encoder.
-    regularize : bool
-        Draw outlines with right angles where that costs little.
-    rectangles : bool
-        Draw every object as an oriented rectangle; goes before ``regularize``.
-    output, mask, candidates : str, optional
-        Files to write: detections, their mask as GeoTIFF, all candidates.
+    ``docs/guide/parameters.md`` lists the parameters.
     """
 
-    raster: str
-    example: str
-    output: str
-    example_raster: str | None = None
-    extent: list[float] | None = None
-    target: str = "building"
-    strategy: str = "guided"
-    model: str = "embedded"
-    checkpoint: str | None = None
-    bands: list[int] | None = None
-    example_bands: list[int] | None = None
-    resolution: float | None = None
-    encode: str = "together"
-    runs: int = 64
-    seed: int = 0
-    min_score: float | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    regularize: bool = False
-    rectangles: bool = False
-    mask: str | None = None
-    candidates: str | None = None
+    raster: str = parameter(title="Image", help="The image to search.", is_path=True)
+    example: str = parameter(
+        title="Example",
+        help="A vector file with the example polygon, or several; a column role says which are positive and "
+        "which negative, that is, not to be found (empty: positive).",
+        is_path=True,
+    )
+    output: str = parameter(
+        title="Detections",
+        help="The detections to write: .gpkg, .shp, .geojson or .parquet; an older file is replaced.",
+        is_path=True,
+    )
+    example_raster: str | None = parameter(
+        None,
+        title="Image that the example lies on",
+        help="The image that the example was drawn on, where that is another one.",
+        is_path=True,
+    )
+    extent: list[float] | None = parameter(
+        None, help="The part to search, in the image's CRS (default: all of it).", **_EXTENT
+    )
+    target: str = parameter(
+        "building",
+        help="What kind of object it is, which says what sizes and shapes to expect: building, "
+        "vehicle or other.",
+        **_TARGET,
+    )
+    strategy: str = parameter(
+        "guided",
+        title="Strategy",
+        help="How prompts are placed; the command strategies shows the ways.",
+        listed_by="strategies",
+        group=ADVANCED,
+    )
+    model: str = parameter("embedded", **_MODEL)
+    checkpoint: str | None = parameter(None, **_CHECKPOINT)
+    bands: list[int] | None = parameter(None, title="Bands", help=_FIRST_BANDS, **_BANDS)
+    example_bands: list[int] | None = parameter(
+        None,
+        title="Bands of the example's image",
+        help="Band numbers of the image in example_raster (default: those in bands).",
+        **_BANDS,
+    )
+    resolution: float | None = parameter(
+        None,
+        help="Working resolution in metres per pixel; by default it follows from the example's size.",
+        **_RESOLUTION,
+    )
+    encode: str = parameter(
+        "together",
+        title="Encode example and image",
+        help="together on one canvas, or apart: then the encoded image is used again for another example of "
+        "about the same size at the same resolution.",
+        choices=ENCODINGS,
+        group=ADVANCED,
+    )
+    runs: int = parameter(
+        64,
+        title="Runs",
+        help="How many prompt sets are tried per tile. More is slower and steadier.",
+        minimum=1,
+        maximum=10_000,
+        bound="more would take hours",
+        group=ADVANCED,
+    )
+    seed: int = parameter(
+        0,
+        title="Seed",
+        help="Seed of the random prompts: the same seed gives the same polygons.",
+        minimum=0,
+        maximum=2_147_483_647,
+        bound="dialogs hold no larger whole number",
+        group=ADVANCED,
+    )
+    min_score: float | None = parameter(
+        None,
+        title="Minimum score",
+        help="Detections with a lower score are left out; by default calibrated on the example (0.55, more "
+        "beside negative polygons).",
+        bound="a score is a probability",
+        group=ADVANCED,
+        **_SHARE,
+    )
+    device: str = parameter("auto", **_DEVICE)
+    precision: str = parameter("auto", **_PRECISION)
+    regularize: bool = parameter(
+        False,
+        title="Right angles",
+        help="Draws outlines with right angles where they still overlap the found pixels by 0.9 or more; "
+        "other outlines stay as they are. For buildings.",
+        group=ADVANCED,
+    )
+    rectangles: bool = parameter(
+        False,
+        title="Rectangles",
+        help="Draws every object as a rectangle with length, width and direction, whatever regularize says. "
+        "For vehicles.",
+        group=ADVANCED,
+    )
+    mask: str | None = parameter(
+        None, title="Mask", help="Also write the detections as a GeoTIFF mask.", is_path=True
+    )
+    candidates: str | None = parameter(
+        None,
+        title="Candidates",
+        help="Also write all that was found, what scores less than the minimum score too.",
+        is_path=True,
+    )
+
+    def check(self) -> None:
+        super().check()
+        if self.example_bands is not None and self.example_raster is None:
+            raise ParameterError(
+                "The parameter example_bands says nothing without example_raster, the image whose bands they "
+                "are. Give that image, or leave example_bands out."
+            )
 
 
 @dataclasses.dataclass
 class EvaluateRequest(_Request):
-    """Everything that ``evaluate`` needs; the command line's flags by the same names.
+    """Everything that ``evaluate`` needs; the command line's flags by the same names."""
 
-    Parameters
-    ----------
-    detections, truth : str
-        Vector files of polygons.
-    target : str, optional
-        Only the rows whose column ``target`` says so.
-    extent : list of float, optional
-        ``[xmin, ymin, xmax, ymax]`` in the truth's CRS; default: the truth's bounds.
-    iou : float
-        From this IoU on a detection is an object of the truth.
-    boxes : bool
-        Compare bounding boxes with bounding boxes.
-    """
-
-    detections: str
-    truth: str
-    target: str | None = None
-    extent: list[float] | None = None
-    iou: float = 0.5
-    boxes: bool = False
+    detections: str = parameter(
+        title="Detections", help="A vector file of the polygons to judge.", is_path=True
+    )
+    truth: str = parameter(title="Truth", help="A vector file of the polygons that are right.", is_path=True)
+    target: str | None = parameter(
+        None,
+        title="Only",
+        help="Compare only polygons with this value in the column target, in layers that have this column.",
+        listed_by="targets",
+    )
+    extent: list[float] | None = parameter(
+        None, help="The part to compare on, in the truth's CRS (default: the truth's bounds).", **_EXTENT
+    )
+    iou: float = parameter(
+        0.5,
+        title="IoU of a match",
+        help="A detection that overlaps an object of the truth at least this much is a match.",
+        minimum=0.01,
+        maximum=1,
+        bound="below, a touch would be a match",
+    )
+    boxes: bool = parameter(
+        False,
+        title="Compare bounding boxes",
+        help="Compares bounding boxes instead of outlines. For truth that holds only boxes.",
+    )
 
 
 @dataclasses.dataclass
 class EdgesRequest(_NetworkRequest):
-    """Everything that ``edges`` needs; the command line's flags by the same names.
+    """Everything that ``edges`` needs; the command line's flags by the same names."""
 
-    Parameters
-    ----------
-    raster : str
-        The raster's path.
-    output : str
-        The GeoTIFF to write: strength of the thinned edges, 0 to 1; -1 where there is no data.
-    lines : str, optional
-        A vector file to write: the edges as lines.
-    extent : list of float, optional
-        ``[xmin, ymin, xmax, ymax]`` in the raster's CRS; default: the whole raster.
-    model : str
-        Name as ``hello`` lists it.
-    checkpoint : str, optional
-        A local file of weights for ``model``.
-    bands : list of int, optional
-        One-based band numbers, three or one; default: the first three, or the first.
-    resolution : float, optional
-        Working resolution in metres per canvas pixel; default: the raster's own.
-    min_strength : float
-        Weaker edges become no lines; the raster holds them all.
-    device : str
-        ``auto``, ``cpu``, ``cuda`` or ``mps``.
-    precision : str
-        ``auto``, ``single`` or ``half``: of the network's encoder.
-    """
-
-    raster: str
-    output: str
-    lines: str | None = None
-    extent: list[float] | None = None
-    model: str = "embedded"
-    checkpoint: str | None = None
-    bands: list[int] | None = None
-    resolution: float | None = None
-    min_strength: float = 0.3
-    device: str = "auto"
-    precision: str = "auto"
+    raster: str = parameter(title="Image", help="The image.", is_path=True)
+    output: str = parameter(
+        title="Edges",
+        help="The GeoTIFF to write (.tif): strength of the thinned edges, 0 to 1; -1 where there is no data.",
+        is_path=True,
+    )
+    lines: str | None = parameter(
+        None,
+        title="Edges as lines",
+        help="Also write the edges as lines: .gpkg, .shp, .geojson or .parquet.",
+        is_path=True,
+    )
+    extent: list[float] | None = parameter(
+        None, help="The part to look at, in the image's CRS (default: all of it).", **_EXTENT
+    )
+    model: str = parameter("embedded", **_MODEL)
+    checkpoint: str | None = parameter(None, **_CHECKPOINT)
+    bands: list[int] | None = parameter(None, title="Bands", help=_FIRST_BANDS, **_BANDS)
+    resolution: float | None = parameter(
+        None,
+        help="Working resolution in metres per pixel, which the edges have too; by default the image's own. "
+        "One tile is 1024 pixels wide and gets 256 prompts: a coarser resolution is faster and finds larger "
+        "things.",
+        **_RESOLUTION,
+    )
+    min_strength: float = parameter(
+        0.3,
+        title="Minimum strength of a line",
+        help="Weaker edges become no lines; the raster holds them all.",
+        bound="a strength is a share",
+        group=ADVANCED,
+        **_SHARE,
+    )
+    device: str = parameter("auto", **_DEVICE)
+    precision: str = parameter("auto", **_PRECISION)
 
 
 @dataclasses.dataclass
 class DownloadRequest(_Request):
-    """A model's weights are to be fetched, verified and put in their place.
+    """A model's weights are to be fetched, verified and put in their place."""
 
-    Parameters
-    ----------
-    model : str
-        Name as ``hello`` lists it.
-    file : str, optional
-        The published file, which the user has, to be taken instead of the one on the web.
-    """
-
-    model: str
-    file: str | None = None
+    model: str = parameter(
+        title="Model", help="The network, by its name in the list of models.", listed_by="models"
+    )
+    file: str | None = parameter(
+        None,
+        title="File",
+        help="The published file, which the user has, to be taken instead of the one on the web.",
+        is_path=True,
+    )
 
 
 def encode(kind: str, **fields: Any) -> bytes:

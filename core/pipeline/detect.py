@@ -12,7 +12,6 @@ import geopandas as gpd
 
 from core.callbacks import Cancelled, Observer, Progress, never_cancelled, no_progress
 from core.canvas.example import Example, read_example
-from core.errors import InputError
 from core.geo.raster import Raster
 from core.outputs import check as outputs_check
 from core.outputs.place import states_of
@@ -108,6 +107,7 @@ def detect(
 
 def _check(request: DetectRequest) -> SearchSettings:
     """Check everything that can be known to be wrong before any file is opened."""
+    request.check()
     shared = {field.name for field in dataclasses.fields(SearchSettings)} - {"views"}
     settings = SearchSettings(**{name: getattr(request, name) for name in shared})
     model = CATALOGUE.get(request.model)
@@ -120,8 +120,6 @@ def _check(request: DetectRequest) -> SearchSettings:
     inputs = request.raster, request.example, request.example_raster
     outputs_check.check_apart(_results(request), inputs)
     settings.check()
-    if request.min_score is not None and not 0 <= request.min_score <= 1:
-        raise InputError("The minimum score must lie between 0 and 1.")
     return settings
 
 

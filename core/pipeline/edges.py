@@ -145,12 +145,11 @@ class _EdgesOfTile:
 
 
 def _check(request: EdgesRequest) -> None:
+    request.check()
     check.check_writable(request.output, (".tif", ".tiff"))
     if request.lines:
         check.check_writable(request.lines)
     check.check_apart(results=(request.output, request.lines), inputs=(request.raster,))
-    if not 0 <= request.min_strength <= 1:
-        raise InputError("The least strength must lie between 0 and 1.")
 
 
 def _working_resolution(asked: float | None, raster: Raster) -> float:

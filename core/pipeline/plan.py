@@ -11,12 +11,12 @@ from core.canvas.example import Example, cut_crops, working_resolution
 from core.canvas.prompts import strategy_named
 from core.canvas.stitch import crop_side
 from core.canvas.tiling import Tiling
-from core.errors import InputError
 from core.geo.extent import asked_extent
 from core.geo.raster import Raster
 from core.geo.work_grid import WorkGrid
+from core.parameters import check_values
 from core.pipeline import split_encoding
-from core.protocol import ENCODINGS, DetectRequest
+from core.protocol import DetectRequest
 from core.targets import target_named
 
 
@@ -51,16 +51,10 @@ class SearchSettings:
 
     def check(self) -> None:
         """Raise ``InputError`` where a setting can't be used, whatever the image."""
+        own = {key: value for key, value in vars(self).items() if key != "extent"}  # see `asked_extent`
+        check_values(DetectRequest, own)
         target_named(self.target)
         strategy_named(self.strategy)
-        if self.encode not in ENCODINGS:
-            raise InputError(
-                f"There is no way to encode called {self.encode!r}. Choose one of: {', '.join(ENCODINGS)}."
-            )
-        if self.runs < 1:
-            raise InputError("The number of runs must be at least 1.")
-        if self.seed < 0:
-            raise InputError("The seed must be 0 or more.")
 
 
 class SearchPlan:

@@ -106,7 +106,7 @@ class Engine:
             "download": self._download,
         }[message["type"]]
         try:
-            run(job, given if isinstance(given, dict) else {})
+            run(job, given)
         except CancelledError:
             self.send("cancelled", job=job)
         except ExemplarError as error:
@@ -121,12 +121,12 @@ class Engine:
     def _fail(self, job: str, message: str) -> None:
         self.send("error", job=job, message=message, user_fault=False, details=traceback.format_exc())
 
-    def _evaluate(self, job: str, given: dict[str, Any]) -> None:
+    def _evaluate(self, job: str, given: Any) -> None:
         from core.metrics import evaluate_files
 
         self.send("result", job=job, figures=evaluate_files(protocol.EvaluateRequest.from_dict(given)))
 
-    def _detect(self, job: str, given: dict[str, Any]) -> None:
+    def _detect(self, job: str, given: Any) -> None:
         from core.pipeline.cache import users_cache
         from core.pipeline.detect import detect
 
@@ -145,7 +145,7 @@ class Engine:
             min_score=summary.min_score,
         )
 
-    def _edges(self, job: str, given: dict[str, Any]) -> None:
+    def _edges(self, job: str, given: Any) -> None:
         from core.pipeline.edges import find_edges
 
         request = protocol.EdgesRequest.from_dict(given)
@@ -160,7 +160,7 @@ class Engine:
             resolution=summary.resolution,
         )
 
-    def _download(self, job: str, given: dict[str, Any]) -> None:
+    def _download(self, job: str, given: Any) -> None:
         from core.weights.catalogue import download_model, import_model
 
         request = protocol.DownloadRequest.from_dict(given)

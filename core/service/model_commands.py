@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 
 from core.errors import CancelledError
+from core.service.flags import add_progress
 from core.service.progress import write_progress
 
 
@@ -33,7 +34,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
             metavar="HEX",
             help="the file's SHA-256 from a source that you trust, for a model whose own is not confirmed",
         )
-        action.add_argument("--progress", choices=("text", "json", "none"), default="text")
+        add_progress(action)
         action.set_defaults(run=run)
 
 

@@ -19,7 +19,7 @@ One JSON object is printed, with the parts that were asked for:
   e  the embedded model on 1 to 200 tiles, with a cache as in the engine: peak memory, time per tile
      peak_gb, memory_growth, time_spread (largest deviation of the
      time per tile from that of the most tiles)
-  f  the sample town again, from the cache: with another least score, with another strategy
+  f  the sample town again, from the cache: with another minimum score, with another strategy
      encodings and decodings of each, threshold_ratio and strategy_ratio (time computed anew / again)
   g  the embedded model's network beside ViT-B's, one canvas after another, 64 runs: the published
      way, and ours
@@ -221,7 +221,7 @@ def many_tiles(sides: Sides, options: argparse.Namespace) -> dict:
 
 
 def cached(sides: Sides, options: argparse.Namespace) -> dict:
-    """(f): what a new least score and a new strategy cost."""
+    """(f): what a new minimum score and a new strategy cost."""
     strategy = options.strategy or GUIDED
     asked = {"runs": options.runs, "strategy": strategy, "other": "random-points"}
     told = sides.in_turn(options.repeats, {"again": ("again", asked)})["again"]

@@ -77,7 +77,7 @@ ROWS: list[tuple[str, str, Say, str]] = [
     ("e", "largest deviation of that", _share("time_spread"), "10 %"),
     (
         "f",
-        "sample town, from the cache, another least score: encodings, decodings",
+        "sample town, from the cache, another minimum score: encodings, decodings",
         lambda f: f"{f['encodings']['threshold']} and {f['decodings']['threshold']}",
         "no decoding",
     ),

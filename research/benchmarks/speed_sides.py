@@ -274,7 +274,7 @@ def _timed_segmenter(clock: Clock) -> Segmenter:
 
 
 def again(clock: Clock, *, runs: int, strategy: str, other: str) -> dict:
-    """``detect`` on the sample town with a cache: first, with another least score, with another strategy."""
+    """``detect`` on the sample town with a cache: first, with another minimum score or strategy."""
     runtime.prepare()
     from core.pipeline.cache import Cache
     from core.pipeline.detect import detect

@@ -47,7 +47,7 @@ LOADED = "print(*sorted({name.split('.')[0] for name in sys.modules} - before))"
 
 def test_the_protocol_loads_the_standard_library_only():
     code = f"import sys; before = set(sys.modules); sys.path.insert(0, {str(ROOT)!r})"
-    code += f"; import core.protocol; {LOADED}"
+    code += f"; import core.protocol, core.parameters; {LOADED}"
     done = python("-I", "-c", code)
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())

@@ -71,7 +71,8 @@ def test_a_file_imports_qgis_the_standard_library_and_the_protocol_only(path):
     names = set(imported(path))
     own = {name for name in names if name.startswith("exemplar.")}
     assert {name.split(".")[0] for name in names - own} <= {*sys.stdlib_module_names, "qgis", "osgeo"}
-    assert all(name.startswith(("exemplar.ui.", "exemplar.core.protocol", "exemplar.plugin")) for name in own)
+    ours = ("exemplar.ui.", "exemplar.core.protocol", "exemplar.core.parameters", "exemplar.plugin")
+    assert all(name.startswith(ours) for name in own)
 
 
 def test_no_file_imports_itself_by_way_of_others():

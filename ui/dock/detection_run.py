@@ -131,8 +131,8 @@ class DetectionRun(QObject):
             self.note = self.tr("Cancelled.")
         elif not result.get("count"):
             self.note = self.tr(
-                "Nothing found that scores {score:.2f} or more ({time}). Lower “Least score” under Advanced, "
-                "or draw another example."
+                "Nothing found that scores {score:.2f} or more ({time}). Lower “Minimum score” under "
+                "Advanced, or draw another example."
             ).format(score=result.get("min_score") or 0.0, time=_duration(result.get("seconds", 0.0)))
         else:
             self._add_layer(result, title, QgsProject.instance().mapLayer(raster_id))

@@ -23,8 +23,10 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
+from ...core.parameters import parameters_of
 from ...core.protocol import DetectRequest
 from ..plain_text import as_plain
+from ..translation import tr
 from .note import Note
 
 
@@ -99,40 +101,33 @@ class WhereStep(QGroupBox):
     def _advanced(self) -> QWidget:
         group = QgsCollapsibleGroupBoxBasic(self.tr("Advanced"))
         group.setFlat(True)
+        declared = parameters_of(DetectRequest)
         self.resolution_box = QDoubleSpinBox()
-        self.resolution_box.setRange(0.0, 100.0)
+        self.resolution_box.setRange(0.0, declared["resolution"].maximum)  # 0: from the example
         self.resolution_box.setDecimals(3)
         self.resolution_box.setSingleStep(0.05)
         self.resolution_box.setSuffix(self.tr(" m/pixel"))
         self.resolution_box.setSpecialValueText(self.tr("from the example"))
-        self.resolution_box.setToolTip(
-            self.tr("Working resolution. By default it follows from the example's size.")
-        )
         self.runs_box = QSpinBox()
-        self.runs_box.setRange(1, 1024)
-        self.runs_box.setValue(DetectRequest.runs)
-        self.runs_box.setToolTip(
-            self.tr("How many prompt sets are tried per tile. More is slower and steadier.")
-        )
+        self.runs_box.setRange(declared["runs"].minimum, declared["runs"].maximum)
+        self.runs_box.setValue(declared["runs"].default)
         self.seed_box = QSpinBox()
-        self.seed_box.setRange(0, 2_147_483_647)
-        self.seed_box.setToolTip(
-            self.tr("Seed of the random prompts: the same seed gives the same polygons.")
-        )
+        self.seed_box.setRange(declared["seed"].minimum, declared["seed"].maximum)
+        self.seed_box.setValue(declared["seed"].default)
         self.score_box = QDoubleSpinBox()
-        self.score_box.setRange(0.0, 1.0)
+        self.score_box.setRange(declared["min_score"].minimum, declared["min_score"].maximum)
         self.score_box.setDecimals(2)
         self.score_box.setSingleStep(0.05)
         self.score_box.setSpecialValueText(self.tr("from the example"))
-        self.score_box.setToolTip(self.tr("Detections with a lower score are left out."))
         form = QFormLayout(group)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        for title, box in (
-            (self.tr("Resolution"), self.resolution_box),
-            (self.tr("Runs"), self.runs_box),
-            (self.tr("Seed"), self.seed_box),
-            (self.tr("Least score"), self.score_box),
+        for title, box, name in (
+            (self.tr("Resolution"), self.resolution_box, "resolution"),  # its unit stands in the box
+            (tr(declared["runs"].title), self.runs_box, "runs"),
+            (tr(declared["seed"].title), self.seed_box, "seed"),
+            (tr(declared["min_score"].title), self.score_box, "min_score"),
         ):
+            box.setToolTip(tr(declared[name].help))
             box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             form.addRow(title, box)
         self.python_button = QPushButton(self.tr("Choose its Python…"))

@@ -19,11 +19,17 @@ from qgis.core import (
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterDefinition,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterString,
     QgsVectorLayer,
 )
 from qgis.PyQt.QtGui import QIcon
 
+from ...core.parameters import ADVANCED, Parameter
 from ..errors import EngineError, UserError
 from ..layers.job_files import new_job_folder
 from ..layers.styles import apply_style
@@ -33,6 +39,11 @@ from .run_engine import RunEngine, run_engine
 
 RESOURCES = Path(__file__).resolve().parents[2] / "resources"
 ICON = RESOURCES / "icons" / "exemplar.svg"
+
+_NUMBERS = {
+    "int": QgsProcessingParameterNumber.Type.Integer,
+    "float": QgsProcessingParameterNumber.Type.Double,
+}
 
 # The command line's stable words for what an example shows: scripts and saved models hold them. All other
 # lists (strategies, models) are the engine's and may grow with it, so they are not repeated here.
@@ -85,6 +96,46 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         if advanced:
             parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
         self.addParameter(parameter)
+
+    def add_declared(self, declared: Parameter) -> None:
+        """Add a parameter as the engine's request declares it; its name in capitals is Processing's.
+
+        Lists that the engine offers are texts here, but for the targets: the engine is not started to show a
+        dialog, and an enumeration would refuse what a newer engine or an imported model adds. Empty is the
+        engine's own default; a name that it doesn't know it answers with those it does.
+        """
+        name, title, text = declared.name.upper(), tr(declared.title), tr(declared.help)
+        choices = TARGETS if declared.listed_by == "targets" else list(declared.choices)
+        if declared.kind in _NUMBERS:
+            definition = QgsProcessingParameterNumber(
+                name,
+                title,
+                _NUMBERS[declared.kind],
+                declared.default,
+                optional=declared.default is None,
+                minValue=declared.minimum,
+                maxValue=declared.maximum,
+            )
+        elif declared.kind == "bool":
+            definition = QgsProcessingParameterBoolean(name, title, declared.default)
+        elif choices:
+            # Names, not positions: a list that grows must not change what a saved model means.
+            definition = QgsProcessingParameterEnum(
+                name,
+                title,
+                choices,
+                defaultValue=declared.default,
+                optional=declared.is_optional,
+                usesStaticStrings=True,
+            )
+        elif declared.is_path:
+            definition = QgsProcessingParameterFile(name, title, optional=declared.is_optional)
+        else:
+            definition = QgsProcessingParameterString(name, title, optional=True)
+            text += " " + tr(
+                "Leave empty for the engine's default; for an unknown name the engine lists the known ones."
+            )
+        self.add(definition, text, advanced=declared.group == ADVANCED)
 
     @contextmanager
     def engine(self, feedback: QgsProcessingFeedback) -> Iterator[RunEngine]:

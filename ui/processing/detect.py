@@ -10,32 +10,26 @@ from qgis.core import (
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
-    QgsProcessingParameterBoolean,
-    QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSink,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterField,
-    QgsProcessingParameterFile,
-    QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
-    QgsProcessingParameterString,
 )
 
-from ...core.protocol import ENCODINGS, PRECISIONS, DetectRequest
+from ...core.parameters import parameters_of
+from ...core.protocol import DetectRequest
 from ..errors import UserError
 from ..layers.examples import example_on_raster, write_roles
 from ..layers.rasters import shown_bands
 from ..translation import tr
 from . import inputs
-from .algorithm import TARGETS, ImageAlgorithm, LayerStyle, default_of, ended_early, progress_callback
+from .algorithm import ImageAlgorithm, LayerStyle, default_of, ended_early, progress_callback
 from .destination import check_destination
 from .output_raster import assign_crs
 
 POLYGONS = QgsProcessing.SourceType.TypeVectorPolygon
-_INTEGER = QgsProcessingParameterNumber.Type.Integer
-_DOUBLE = QgsProcessingParameterNumber.Type.Double
 
 
 class DetectAlgorithm(ImageAlgorithm):
@@ -104,73 +98,15 @@ class DetectAlgorithm(ImageAlgorithm):
             ),
             tr("Only where the example was drawn on another image."),
         )
-        self.add(
-            # Names, not positions: a list that grows must not change what a saved model means.
-            QgsProcessingParameterEnum(
-                "TARGET", tr("Find"), TARGETS, defaultValue=TARGETS[0], usesStaticStrings=True
-            ),
-            tr(
-                "What kind of object it is, which says what sizes and shapes to expect; in scripts by its "
-                "name: building, vehicle or other."
-            ),
-        )
+        self.add_declared(parameters_of(DetectRequest)["target"])
 
     def _add_advanced(self) -> None:
-        # Strategies and models are texts: their lists are the engine's, which is not started to show a
-        # dialog, and an enumeration would refuse what a newer engine or an imported model adds. Empty is
-        # the engine's own default; a name that it doesn't know it answers with those it does.
-        ask = tr("Leave empty for the engine's default; for an unknown name the engine lists the known ones.")
-        self.add(
-            QgsProcessingParameterString("STRATEGY", tr("Strategy"), optional=True),
-            tr("How prompts are placed.") + " " + ask,
-            advanced=True,
-        )
-        self.add(
-            QgsProcessingParameterString("MODEL", tr("Model"), optional=True),
-            tr("The network.") + " " + ask,
-            advanced=True,
-        )
-        self.add(
-            QgsProcessingParameterFile("CHECKPOINT", tr("Checkpoint"), optional=True),
-            tr("A file with your own weights for the model."),
-            advanced=True,
-        )
-        for name, title, kind, default, least, most, text in (
-            ("RESOLUTION", tr("Resolution (metres per pixel)"), _DOUBLE, None, 0.001, 1000.0,
-             tr("Working resolution; by default it follows from the example's size.")),
-            ("RUNS", tr("Runs"), _INTEGER, DetectRequest.runs, 1, 1024,
-             tr("How many prompt sets are tried per tile. More is slower and steadier.")),
-            ("SEED", tr("Seed"), _INTEGER, DetectRequest.seed, 0, 2_147_483_647,
-             tr("Seed of the random prompts: the same seed gives the same polygons.")),
-            ("MIN_SCORE", tr("Least score"), _DOUBLE, None, 0.0, 1.0,
-             tr("Detections with a lower score are left out; by default calibrated on the example.")),
+        declared = parameters_of(DetectRequest)
+        for name in (
+            "strategy", "model", "checkpoint", "resolution", "runs", "seed", "min_score", "encode",
+            "precision", "regularize", "rectangles",
         ):  # fmt: skip
-            number = QgsProcessingParameterNumber(
-                name, title, kind, default, optional=default is None, minValue=least, maxValue=most
-            )
-            self.add(number, text, advanced=True)
-        for name, title, names, default, text in (
-            ("ENCODE", tr("Encode example and image"), ENCODINGS, DetectRequest.encode,
-             tr("Together on one canvas, or apart: then the encoded image is used again for another example "
-                "of about the same size at the same resolution.")),
-            ("PRECISION", tr("Precision"), PRECISIONS, DetectRequest.precision,
-             tr("The precision with which the network encodes the image. Half takes about half as long where "
-                "the processor or the graphics card supports it; “auto” uses it where it is known to cost no "
-                "accuracy.")),
-        ):  # fmt: skip
-            choice = QgsProcessingParameterEnum(
-                name, title, list(names), defaultValue=default, usesStaticStrings=True
-            )
-            self.add(choice, text, advanced=True)
-        for name, title, default, text in (
-            ("REGULARIZE", tr("Right angles"), DetectRequest.regularize,
-             tr("Draws outlines with right angles where they still overlap the found pixels by 0.9 or more; "
-                "other outlines stay as they are. For buildings.")),
-            ("RECTANGLES", tr("Rectangles"), DetectRequest.rectangles,
-             tr("Draws every object as a rectangle with length, width and direction, whatever “Right angles” "
-                "says. For vehicles.")),
-        ):  # fmt: skip
-            self.add(QgsProcessingParameterBoolean(name, title, default), text, advanced=True)
+            self.add_declared(declared[name])
 
     # -- before the run ---------------------------------------------------------------------------
 

@@ -12,13 +12,11 @@ from qgis.core import (
     QgsProcessingOutputNumber,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSink,
-    QgsProcessingParameterFile,
-    QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
-    QgsProcessingParameterString,
 )
 
+from ...core.parameters import parameters_of
 from ...core.protocol import EdgesRequest
 from ..errors import UserError
 from ..layers.rasters import shown_bands
@@ -29,7 +27,6 @@ from .destination import check_destination
 from .output_raster import assign_crs
 
 LINES = QgsProcessing.SourceType.TypeVectorLine
-_DOUBLE = QgsProcessingParameterNumber.Type.Double
 
 
 class EdgesAlgorithm(ImageAlgorithm):
@@ -81,30 +78,9 @@ class EdgesAlgorithm(ImageAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("COUNT", tr("Number of lines")))
 
     def _add_advanced(self) -> None:
-        for name, title, default, least, most, text in (
-            ("RESOLUTION", tr("Resolution (metres per pixel)"), None, 0.001, 1000.0,
-             tr("Working resolution, which the edges have too; by default the image's own. One tile is 1024 "
-                "pixels wide and gets 256 prompts: a coarser resolution is faster and finds larger things.")),
-            ("MIN_STRENGTH", tr("Least strength of a line"), EdgesRequest.min_strength, 0.0, 1.0,
-             tr("Weaker edges become no lines; the raster holds them all.")),
-        ):  # fmt: skip
-            number = QgsProcessingParameterNumber(
-                name, title, _DOUBLE, default, optional=default is None, minValue=least, maxValue=most
-            )
-            self.add(number, text, advanced=True)
-        self.add(
-            QgsProcessingParameterString("MODEL", tr("Model"), optional=True),
-            tr(
-                "The network. Leave empty for the engine's default; for an unknown name the engine lists "
-                "the known ones."
-            ),
-            advanced=True,
-        )
-        self.add(
-            QgsProcessingParameterFile("CHECKPOINT", tr("Checkpoint"), optional=True),
-            tr("A file with your own weights for the model."),
-            advanced=True,
-        )
+        declared = parameters_of(EdgesRequest)
+        for name in ("resolution", "min_strength", "model", "checkpoint"):
+            self.add_declared(declared[name])
 
     # -- before the run ---------------------------------------------------------------------------
 

@@ -10,18 +10,16 @@ from qgis.core import (
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
-    QgsProcessingParameterBoolean,
-    QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
-    QgsProcessingParameterNumber,
 )
 
+from ...core.parameters import parameters_of
 from ...core.protocol import EvaluateRequest
 from ..errors import UserError
 from ..translation import tr
 from . import inputs
-from .algorithm import TARGETS, EngineAlgorithm, ended_early
+from .algorithm import EngineAlgorithm, ended_early
 
 
 class EvaluateAlgorithm(EngineAlgorithm):
@@ -49,32 +47,14 @@ class EvaluateAlgorithm(EngineAlgorithm):
             QgsProcessingParameterFeatureSource("TRUTH", tr("Truth"), polygons),
             tr("The polygons that are right."),
         )
-        self.add(
-            QgsProcessingParameterEnum("TARGET", tr("Only"), TARGETS, optional=True, usesStaticStrings=True),
-            tr(
-                "Compare only polygons with this value in the column “target”, in layers that have this "
-                "column."
-            ),
-        )
+        declared = parameters_of(EvaluateRequest)
+        self.add_declared(declared["target"])
         self.add(
             QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
             tr("The part to compare on, in any CRS; by default the truth's bounds."),
         )
-        self.add(
-            QgsProcessingParameterNumber(
-                "IOU",
-                tr("IoU of a match"),
-                QgsProcessingParameterNumber.Type.Double,
-                EvaluateRequest.iou,
-                minValue=0.01,
-                maxValue=1.0,
-            ),
-            tr("A detection that overlaps an object of the truth at least this much is a match."),
-        )
-        self.add(
-            QgsProcessingParameterBoolean("BOXES", tr("Compare bounding boxes"), EvaluateRequest.boxes),
-            tr("Compares bounding boxes instead of outlines. For truth that holds only boxes."),
-        )
+        for name in ("iou", "boxes"):
+            self.add_declared(declared[name])
         for name, title in (
             ("IOU", tr("IoU of the areas")),
             ("PRECISION", tr("Precision")),

@@ -86,7 +86,7 @@ class Scenery:
         return rasterize([polygon_map], self.instances.shape, transform=self.transform).astype(bool)
 
     def find(self, segmenter, negative=None):
-        """Detections but the drawn ones: their table, their share of wanted pixels, and the least score."""
+        """Detections but the drawn ones: their table, their share of wanted pixels, and the minimum score."""
         drawn = [("positive", self.example)] + ([("negative", negative)] if negative is not None else [])
         path, output = self.folder / "example.gpkg", self.folder / "found.gpkg"
         columns = {"role": [role for role, _ in drawn]}
@@ -122,7 +122,7 @@ class Scenery:
 def test_not_this_removes_far_more_of_what_is_false_than_of_what_is_true(tmp_path, monkeypatch, capsys):
     segmenter, sums = Segmenter.load("embedded", None, "cpu"), np.zeros(4, int)
     with capsys.disabled():
-        print("\n| wanted | seed | not this | least score | false, before → after | true, before → after |")
+        print("\n| wanted | seed | not this | minimum score | false, before → after | true, before → after |")
         print("|---|---|---|---|---|---|")
     for target, wanted, seed in CASES:
         with monkeypatch.context() as patch:

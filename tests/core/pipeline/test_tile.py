@@ -1,4 +1,4 @@
-"""A new least score decodes nothing, a new strategy encodes nothing, and the answers are the same."""
+"""A new minimum score decodes nothing, a new strategy encodes nothing, and the answers are the same."""
 
 import dataclasses
 
@@ -153,7 +153,7 @@ def test_what_comes_back_from_disk_is_the_same_to_the_bit(loaded, tmp_path):
 def test_the_command_line_keeps_what_it_computed(
     noisy_raster, write_polygons, embedded_checkpoint, tmp_path, monkeypatch
 ):
-    from core.__main__ import main
+    from core.service.commands import main
 
     monkeypatch.setenv("EXEMPLAR_CACHE_GB", "1")
     monkeypatch.setenv("EXEMPLAR_CACHE", str(tmp_path / "computed"))

@@ -136,7 +136,7 @@ def test_other_networks_multiply_as_they_are_asked_to(monkeypatch, image):
 
 @pytest.mark.parametrize("command", ["detect", "edges"])
 def test_the_command_line_refuses_another_in_one_sentence(command, noisy_raster, tmp_path, capsys):
-    from core.__main__ import main
+    from core.service.commands import main
 
     output = tmp_path / ("found.gpkg" if command == "detect" else "edges.tif")
     arguments = [command, "--raster", str(noisy_raster), "--output", str(output), "--precision", "double"]

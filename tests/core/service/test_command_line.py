@@ -17,9 +17,9 @@ import shapely
 import shapely.affinity
 from affine import Affine
 
-from core.__main__ import _parser, main
 from core.canvas.prompts import STRATEGIES
 from core.geo.raster import Raster
+from core.service.commands import main, make_parser
 from core.vectors.attributes import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -167,10 +167,11 @@ def test_names_that_are_not_there(refused):
 
 
 def test_numbers_that_make_no_sense(refused):
-    refused("at least 1", runs=0)
+    refused("whole number from 1 to 10000", runs=0)
+    refused("whole number from 1 to 10000", runs=10**30)
     refused("seed", seed=-1)
-    refused("between 0 and 1", min_score=7)
-    refused("above 0", resolution=0)
+    refused("from 0 to 1", min_score=7)
+    refused("from 0.001", resolution=0)
     refused("too long", resolution=0.001)
     refused("bands", bands="9")
     refused("bands", bands="1|2")
@@ -278,7 +279,7 @@ def test_strategies_and_models_are_listed(capsys):
 @pytest.mark.parametrize("west", ["-1e-05", "-1.5E+2", "-.5", "-7"])
 def test_a_small_longitude_is_a_number(west):
     for command in (["detect", "--example", "e", "--output", "o"], ["edges", "--output", "o"]):
-        options = _parser().parse_args([*command, "--raster", "r", "--extent", west, "48", "20", "49"])
+        options = make_parser().parse_args([*command, "--raster", "r", "--extent", west, "48", "20", "49"])
         assert options.extent[0] == float(west)
 
 

@@ -10,9 +10,9 @@ import pytest
 import rasterio
 
 from core import protocol
-from core.__main__ import main
 from core.pipeline import edges
 from core.protocol import EdgesRequest
+from core.service.commands import main
 from core.service.engine import Engine
 from core.vectors.lines import COLUMNS
 
@@ -63,8 +63,8 @@ def test_a_raster_and_its_lines(words, tmp_path, capsys):
         ({"output": "edges.jpg"}, "no known format"),
         ({"lines": "lines.dwg"}, "no known format"),
         ({"extent": "0|0|1|1"}, "outside the raster"),
-        ({"resolution": "nan"}, "above 0"),
-        ({"min_strength": 2}, "between 0 and 1"),
+        ({"resolution": "nan"}, "from 0.001"),
+        ({"min_strength": 2}, "from 0 to 1"),
         ({"bands": "1|2"}, "one or three"),
         ({"model": "gpt"}, "no model"),
     ],

@@ -101,8 +101,9 @@ def test_a_file_that_the_user_has_is_taken(talk, weights_server, tmp_path):
         ({"model": "small"}, "sent another file", True),
         ({"model": "small", "file": "/nowhere/x.pth"}, "There is no file", True),
         ({"model": "gpt"}, "There is no model 'gpt'", True),
-        ({"wings": 2}, "unknown fields", False),
-        (None, "fields missing", False),
+        ({"wings": 2}, "unknown fields", True),
+        (None, "no object", True),
+        ({}, "fields missing", True),
     ],
 )
 def test_what_goes_wrong_is_one_sentence(talk, weights_server, request_, sentence, users):

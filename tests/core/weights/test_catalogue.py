@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.__main__ import main
 from core.errors import InputError
+from core.service.commands import main
 from core.weights import catalogue
 from core.weights.catalogue import CATALOGUE, EMBEDDED, Model, cache_folder, models_folder, weights_file
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import shapely
 
-from core.__main__ import main
+from core.service.commands import main
 from core.weights.catalogue import CATALOGUE
 
 LONG = "x" * 300  # longer than a name may be anywhere

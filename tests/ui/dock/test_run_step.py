@@ -44,7 +44,7 @@ def test_an_earlier_result_is_named_as_one(run, ready, habits, tmp_path):
     habits(count=0)
     ready.engine.stop()
     run()
-    assert "Lower “Least score”" in ready.run_step.note
+    assert "Lower “Minimum score”" in ready.run_step.note
     assert ready.run_step.save_button.text() == "Save earlier result as…"
     assert layer.name() in ready.run_step.save_button.toolTip()
     assert ready.save_as(str(tmp_path / "found.gpkg"))  # it is not lost

@@ -41,7 +41,7 @@ class TestDescription:
         page = registry.algorithmById("exemplar:detect").shortHelpString()
         assert "the mean of the runs' vote inside" in page
         assert "<b>similarity</b>, further figures, beside the score" in page
-        # What negative polygons raise the least score to at most; the engine's code can't be imported here.
+        # What negative polygons raise the minimum score to at most; the engine's code can't be imported here.
         search = (REPOSITORY / "core" / "pipeline" / "search.py").read_text(encoding="utf-8")
         strictest = re.search(r"^STRICTEST = ([0-9.]+)", search, re.MULTILINE)[1]
         assert f"what is no surer than it is left out, up to a score of {strictest}" in page
