@@ -32,6 +32,19 @@ def prepare() -> None:
     os.environ.setdefault("GDAL_CACHEMAX", RASTER_CACHE)
 
 
+def open_closed_streams() -> None:
+    """Open nothing in the place of a standard stream that whoever started the process has closed.
+
+    Without it Python has no object for the stream, and the next file that is opened gets its number.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
+            setattr(sys, name, os.fdopen(nothing, "r" if number == 0 else "w", closefd=False))
+
+
 def tell_any_name() -> None:
     """Let what is printed hold names that the terminal's encoding has no letters for."""
     for stream in (sys.stdout, sys.stderr):

@@ -111,6 +111,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    runtime.open_closed_streams()
     runtime.tell_any_name()
     options = make_parser().parse_args(arguments)
     runtime.prepare()

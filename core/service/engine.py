@@ -19,6 +19,8 @@ from typing import Any, BinaryIO
 from core import __version__, protocol, runtime
 from core.errors import OUT_OF_MEMORY, CancelledError, ExemplarError, is_out_of_memory
 
+JOBS = ("detect", "evaluate", "edges", "download")  # messages with a request
+KINDS = (*JOBS, "cancel", "shutdown")
 GRACE_SECONDS = 3.0  # between the end of standard input and the end of the process
 
 
@@ -59,26 +61,16 @@ class Engine:
 
     def send(self, kind: str, **fields: Any) -> None:
         with self._lock:
-            self._replies.write(protocol.encode(kind, **fields))
+            try:
+                self._replies.write(protocol.encode(kind, **fields))
+            except OSError:  # who read the answers has gone: nobody wants the jobs any longer
+                self._closing.set()
+                self._jobs.put(None)
 
     def read(self, requests: BinaryIO) -> None:
         """Sort incoming messages until the other side closes; then end the process."""
         for line in requests:
-            try:
-                message = protocol.decode(line)
-            except (ValueError, RecursionError) as error:
-                self.send(
-                    "error", job=None, message=f"Not understood: {error}.", user_fault=False, details=""
-                )
-                continue
-            if message["type"] in ("detect", "evaluate", "edges"):
-                self._jobs.put(message)
-            elif message["type"] == "download":
-                threading.Thread(target=self.run_job, args=(message,), daemon=True).start()
-            elif message["type"] == "cancel":
-                # as text: a name of another kind must not end this thread
-                self._cancelled.add(str(message.get("job")))
-            elif message["type"] == "shutdown":
+            if not self.sort(line):
                 break
         # Whoever asked is gone or wants an end. A job that is being written may finish or
         # clean up; one that goes on computing is cut off: an orphan would only burn the processor.
@@ -86,6 +78,31 @@ class Engine:
         self._jobs.put(None)
         time.sleep(GRACE_SECONDS)
         os._exit(0)
+
+    def sort(self, line: bytes) -> bool:
+        """Put a message where it belongs, or answer that it is none; False where it asks for the end."""
+        try:
+            message = protocol.decode(line)
+        except (ValueError, RecursionError) as error:
+            self._not_understood(None, str(error))
+            return True
+        kind, job = message["type"], message.get("job")
+        if kind == "shutdown":
+            return False
+        if kind not in (*JOBS, "cancel"):
+            self._not_understood(job, f"there is no message {kind[:40]!r}; there are {', '.join(KINDS)}")
+        elif job is None:
+            self._not_understood(job, f"the message {kind!r} has no job, the name that its answers bear")
+        elif kind == "cancel":
+            self._cancelled.add(str(job))  # as text: a name of another kind must not end this thread
+        elif kind == "download":
+            threading.Thread(target=self.run_job, args=(message,), daemon=True).start()
+        else:
+            self._jobs.put(message)
+        return True
+
+    def _not_understood(self, job: Any, reason: str) -> None:
+        self.send("error", job=job, message=f"Not understood: {reason}.", user_fault=False, details="")
 
     def run(self) -> None:
         """Greet, then run jobs until the process ends."""

@@ -176,7 +176,7 @@ def test_a_line_that_is_no_message_is_answered_or_passed_over(engine, files, lin
     assert error["job"] == "after"
 
 
-@pytest.mark.parametrize("job", [["list"], {"a": 1}, None, 5])
+@pytest.mark.parametrize("job", [["list"], {"a": 1}, 5])
 def test_odd_names_of_jobs_do_not_deafen_the_engine(engine, files, job):
     engine.send("cancel", job=job)
     engine.send("detect", job=job, request=files[1] | {"raster": "/nowhere"})
@@ -184,6 +184,18 @@ def test_odd_names_of_jobs_do_not_deafen_the_engine(engine, files, job):
     assert answer["job"] == job
     engine.send("detect", job="after", request=files[1] | {"raster": "/nowhere"})
     assert engine.next("error")[0]["job"] == "after"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("runs", "many"), ("regularize", "no"), ("resolution", True), ("min_score", float("nan")),
+     ("extent", [1, 2]), ("bands", [1, 2]), ("output", None), ("runs", 10**30)],
+)  # fmt: skip
+def test_a_wrong_type_is_the_users_fault_and_named(engine, files, field, value):
+    engine.send("detect", job="typed", request=files[1] | {field: value})
+    error, _ = engine.next("error", "result")
+    assert error["job"] == "typed" and error["user_fault"] is True and error["details"] == ""
+    assert f"The parameter {field} is " in error["message"]
 
 
 def test_names_that_are_no_text_do_not_end_the_engine(engine, files):
