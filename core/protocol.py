@@ -34,8 +34,9 @@ from the engine       meaning
                       ``count`` (of lines), ``seconds``, ``resolution``; of
                       ``download``: ``job``, ``model``, ``file`` (path)
 ``cancelled``         ``job``
-``error``             ``job``, ``message`` (the sentence for the user),
-                      ``user_fault`` (bool), ``details`` (a traceback or "")
+``error``             ``job`` (null where the message had none), ``message`` (the
+                      sentence for the user), ``user_fault`` (bool), ``details``
+                      (a traceback or "")
 ====================  ==========================================================
 """
 
