@@ -6,6 +6,7 @@ import torch
 
 from core.errors import InputError
 from core.protocol import PRECISIONS
+from core.sam.fast.conv_encoder import FastConvEncoder
 from core.sam.networks.embedded import ConvEncoder
 
 
@@ -19,7 +20,7 @@ def lower(encoder: torch.nn.Module, precision: str, device: torch.device) -> tor
         to halve on a processor, which is changed in place.
     """
     half = half_of(precision, device, encoder)
-    if half and device.type == "cpu" and isinstance(encoder, ConvEncoder):
+    if half and device.type == "cpu" and isinstance(encoder, FastConvEncoder):
         encoder.halve()
         return None
     return half

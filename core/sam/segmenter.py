@@ -16,13 +16,14 @@ from segment_anything.modeling import Sam
 from core.errors import CancelledError, InputError
 from core.sam.answers import Decoded, Embedding
 from core.sam.boxes import boxes_at
+from core.sam.device import choose_device
 from core.sam.fast.decoding import Decoder, ImageSide, Part, Read
-from core.sam.fast.folding import settle
 from core.sam.fast.preprocess import preprocess
-from core.sam.geometry import LOGIT_STRIDE, SIDE
+from core.sam.fast.speed_up import speed_up
+from core.sam.geometry import CELL, LOGIT_STRIDE, SIDE
 from core.sam.mask_selection import BestMasks, Keep, undrawn
 from core.sam.networks import mobile_sam
-from core.sam.networks.embedded import BoxHead, ConvEncoder, SemanticHead, build_embedded, take_heads
+from core.sam.networks.embedded import BoxHead, ConvEncoder, SemanticHead, build_embedded, pop_heads
 from core.sam.networks.quality import QualityHead, Scene
 from core.sam.networks.vit import build_vit
 from core.sam.networks.widths import fit_widths
@@ -30,21 +31,8 @@ from core.sam.precision import lower
 from core.weights import catalogue
 from core.weights.state_dict import read_state_dict
 
-CELL = 16  # canvas pixels per embedding cell
 BATCH = 4  # prompt sets decoded together: more are no quicker on a processor, and take more memory
 BATCH_ACCELERATED = 32  # a graphics card needs more work at a time
-
-
-def choose_device(device: str) -> torch.device:
-    """Turn ``auto`` into the best device there is; refuse one that is not there."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        device = next(name for name in ("cuda", "mps", "cpu") if there[name])
-    if device not in there:
-        raise InputError(f"There is no device {device!r}. Choose one of: auto, {', '.join(there)}.")
-    if not there[device]:
-        raise InputError(f"This computer offers no {device} device. Use --device auto or cpu.")
-    return torch.device(device)
 
 
 class Segmenter:
@@ -114,12 +102,19 @@ class Segmenter:
 
     @classmethod
     def load(
-        cls, name: str, checkpoint: str | None = None, device: str = "auto", precision: str = "auto"
+        cls,
+        name: str,
+        checkpoint: str | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        *,
+        fast: bool = True,
     ) -> Segmenter:
         """Load a model of the catalogue, in a precision of :func:`core.sam.precision.half_of`.
 
         A file of another network raises ``InputError``, and so does one whose content is
-        not the catalogue's, unless it is given as a checkpoint.
+        not the catalogue's, unless it is given as a checkpoint. Without ``fast`` the
+        encoder and the heads are evaluated as their architecture says, which takes longer.
         """
         with catalogue.open_weights(name, checkpoint) as (path, file, sha256):
             state, heads = read_state_dict(path, file), {}
@@ -129,17 +124,18 @@ class Segmenter:
             sam = build_embedded() if name == catalogue.EMBEDDED.name else build_vit(name)
         try:
             if name == catalogue.EMBEDDED.name:
-                heads = take_heads(state)
+                heads = pop_heads(state)
                 fit_widths(sam, state)
             sam.load_state_dict(state, strict=True)
         except RuntimeError as error:
             raise InputError(
                 f"{path} is no checkpoint of the model {name!r}. Choose the file that belongs to it."
             ) from error
-        settle(sam)
+        if fast:
+            speed_up(sam, heads.values())
         chosen = choose_device(device)
         half = lower(sam.image_encoder, precision, chosen)
-        return cls(sam, name, chosen, half, identity=sha256, **heads)
+        return cls(sam, name, chosen, half, identity=f"{sha256} {'fast' if fast else 'plain'}", **heads)
 
     @torch.inference_mode()
     def encode(self, image_canvas: np.ndarray) -> Embedding:

@@ -220,7 +220,7 @@ def greeting() -> dict[str, Any]:
     """
     from core import metrics  # noqa: F401
     from core.canvas.prompts import DEFAULT, STRATEGIES
-    from core.sam.segmenter import choose_device
+    from core.sam.device import choose_device
     from core.targets import TARGETS
     from core.weights.catalogue import CATALOGUE, EMBEDDED
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from core.sam.answers import Embedding
-from core.sam.segmenter import CELL
+from core.sam.geometry import CELL
 from research.benchmarks.clicks import View
 
 SURELY = 0.9  # share of a cell's pixels from which on the cell is one or the other

@@ -134,7 +134,7 @@ def ours(
     """
     if settings:
         runtime.prepare()
-    from core.sam.fast.folding import settle
+    from core.sam.fast.speed_up import speed_up
     from core.sam.networks.mobile_sam import build_mobile_sam
     from core.sam.networks.vit import build_vit
     from core.sam.segmenter import Segmenter
@@ -146,7 +146,7 @@ def ours(
         segmenter = Segmenter(Segmenter.load(model, None, "cpu").sam, model)
     else:
         network = _random(build_mobile_sam if model == "mobile_sam" else partial(build_vit, model))
-        settle(network)  # as after loading a file
+        speed_up(network)  # as after loading a file
         segmenter = Segmenter(network, model)
     some = {"keep": most_confident(canvas, runs)} if kept else {}
     if warm:
@@ -164,12 +164,15 @@ def arithmetic(clock: Clock, *, layout: str, runs: int) -> dict:
     from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
     from core.sam.fast.matmul import linear
+    from core.sam.fast.speed_up import speed_up
     from core.sam.networks.vit import build_vit
     from core.sam.segmenter import Segmenter
 
     canvas, _ = _canvas(layout)
     prompts = _prompts(canvas, runs)
-    segmenter = Segmenter(_random(partial(build_vit, "vit_b")), "vit_b")
+    network = _random(partial(build_vit, "vit_b"))
+    speed_up(network)
+    segmenter = Segmenter(network, "vit_b")
     operations = {}
     # torch counts the attention of graphics cards only, and none of its private operators
     uncounted = {

@@ -42,9 +42,9 @@ STEPS, RATE, DECAY = 800, 1e-2, 1e-4  # of the fit; decay pulls the head's weigh
 
 @dataclass
 class Sample:
-    """Answers one by one: how they look (N, ``FIGURES``), true IoU, weight and number of the view (N,)."""
+    """Answers one by one: how they look (N, ``N_FEATURES``), true IoU, weight and number of the view (N,)."""
 
-    looks: Tensor
+    features: Tensor
     iou: Tensor
     weight: Tensor
     view: Tensor
@@ -79,7 +79,7 @@ def collect(model: Trainee, data: Data, views: int, seed: int = 0) -> Sample:
             weight = torch.where(one.group[:, None], 0.0, OTHER_TOKENS).repeat(1, one.iou.shape[1])
             weight[:, 0] = 1
             here = torch.full(weight.shape, number)
-            parts.append([part.flatten(0, 1) for part in (one.looks, one.iou, weight, here)])
+            parts.append([part.flatten(0, 1) for part in (one.features, one.iou, weight, here)])
     return Sample(*(torch.cat(part) for part in zip(*parts)))
 
 
@@ -88,8 +88,8 @@ def fit(sample: Sample, steps: int = STEPS) -> QualityHead:
     torch.manual_seed(0)
     head = QualityHead()
     first = head.layers[0]
-    mean, spread = sample.looks.mean(0), sample.looks.std(0) + 1e-6
-    standard = (sample.looks - mean) / spread
+    mean, spread = sample.features.mean(0), sample.features.std(0) + 1e-6
+    standard = (sample.features - mean) / spread
     optimizer = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
@@ -110,7 +110,7 @@ def report(head: QualityHead, sample: Sample) -> str:
     told = []
     chosen = (sample.view % 5 == 0) & (sample.weight == 1)
     true = sample.iou[chosen].numpy()
-    figures = sample.looks[chosen]
+    figures = sample.features[chosen]
     estimates = {"SAM's own estimate": figures[:, 1].sigmoid(), "with the head": head.judge(figures)}
     for name, estimate in estimates.items():
         rank = spearmanr(estimate.numpy(), true).statistic

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from core.sam.boxes import centres
 from core.sam.geometry import BOX_STRIDE
-from core.sam.networks.quality import looks
+from core.sam.networks.quality import mask_features
 from research.training.cache import HELD_OUT_SEED
 from research.training.canvases import canvas_task, make_stitched
 from research.training.network import Prompts, Trainee, box_loss, prompt_loss, semantic_loss
@@ -94,9 +94,9 @@ class Data:
 
 @dataclass
 class Answers:
-    """How P prompts' masks look (P, 4, ``quality.FIGURES``), their true IoU (P, 4), their groups (P,)."""
+    """Features of P prompts' masks (P, 4, ``N_FEATURES``), their true IoU (P, 4), their groups (P,)."""
 
-    looks: torch.Tensor
+    features: torch.Tensor
     iou: torch.Tensor
     group: torch.Tensor
 
@@ -327,7 +327,7 @@ def _decode(
         loss, iou = prompt_loss(logits, quality, target, weight, group)
         total, count = total + loss * len(group), count + len(group)
         if answers is not None:
-            answers.append(Answers(looks(quality, logits, scene), iou, group))
+            answers.append(Answers(mask_features(quality, logits, scene), iou, group))
         return logits, quality, iou
 
     for _, prompts, target, weight, group in task.parts():

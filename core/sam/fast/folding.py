@@ -1,20 +1,9 @@
-"""What a network that no longer learns need not do: batch norms are folded, gradients not prepared for."""
+"""Batch norms of a network that no longer learns, folded into the convolutions before them."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
-
-from core.sam.fast.convolutions import join_passes
-from core.sam.fast.matmul import quicken
-
-
-def settle(sam: nn.Module) -> None:
-    """Make a network with its final weights as quick as it can be, in place; it can't learn any more."""
-    fold_norms(sam.image_encoder)
-    join_passes(sam.image_encoder)
-    quicken(sam)
-    sam.requires_grad_(False)
 
 
 @torch.no_grad()

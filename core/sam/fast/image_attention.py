@@ -11,7 +11,7 @@ changed in place.
 from __future__ import annotations
 
 import torch
-from segment_anything.modeling import ImageEncoderViT
+from segment_anything.modeling import ImageEncoderViT, Sam
 from segment_anything.modeling.image_encoder import Attention, Block, get_rel_pos
 from torch import Tensor
 from torch.nn import functional as F
@@ -47,6 +47,12 @@ class LeanImageEncoder(ImageEncoderViT):
                 _add_global(x, block, QUERY_ROWS if together else x.shape[0])
             _add_mlp(x, block, MLP_ROWS if together else x.shape[0])
         return self.neck(x.permute(2, 0, 1)[None])
+
+
+def attend_by_rows(sam: Sam) -> None:
+    """Let a network's published ViT encoder be evaluated in this way, in place."""
+    if type(sam.image_encoder) is ImageEncoderViT:  # what is derived from it may do something else
+        sam.image_encoder.__class__ = LeanImageEncoder
 
 
 def _positions(attention: Attention, side: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -7,18 +7,15 @@ light convolutional image encoder of stride 16. It keeps SAM's interface, so
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import timm
 import torch
 from segment_anything.modeling import PromptEncoder, Sam
-from segment_anything.modeling.common import LayerNorm2d
+from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.sam.fast.convolutions import EvenSame, convolve
 from core.sam.geometry import CELL, SIDE
-from core.sam.networks.mask_decoder import build_heads
+from core.sam.networks.mask_decoder import build_prompt_encoder_and_mask_decoder
 from core.sam.networks.quality import PREFIX as QUALITY_HEAD
 from core.sam.networks.quality import QualityHead
 
@@ -28,8 +25,6 @@ SEMANTIC_HEAD, BOX_HEAD = (
     "semantic_head.",
     "box_head.",
 )  # what the names of their weights begin with in a file
-STRIP = 256  # canvas pixels of an image's height that the first layers see at once on a processor
-MARGIN = 12  # more of them above and below: what the first layers see lies up to 9 away
 FOURIER_SCALE = 4.0  # published SAM: 1; finer position codes localise sooner in short trainings
 
 
@@ -43,8 +38,7 @@ class ContextBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Conv2d(width, 3 * width, 1), nn.GELU(), nn.Conv2d(3 * width, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        widen, _, narrow = self.mlp
-        return convolve(convolve(self.norm(self.depthwise(x)), widen, "gelu"), narrow, added=x)
+        return x + self.mlp(self.norm(self.depthwise(x)))
 
 
 class WideContext(nn.Module):
@@ -98,73 +92,17 @@ class ConvEncoder(nn.Module):
         self.context = nn.Sequential(*(ContextBlock(width) for _ in range(3)))
         self.neck = nn.Sequential(nn.Conv2d(width, width, 1), LayerNorm2d(width))
 
-    @property
-    def beyond_stem(self) -> torch.dtype:
-        """The precision of what follows the stem."""
-        return self.wide.down.weight.dtype
-
-    def halve(self) -> None:
-        """Let what follows the stem multiply in bfloat16, and the inside of its last two blocks, in place.
-
-        Three fifths of the time on processors with units for it. The stem's map of stride 4
-        is most of what nearly cancels out (``forward``): with all of the stem halved the
-        embedding is off by 2 %, with what is halved here, where that map and what its blocks
-        add up stay in float32, by 0.7 %. For a network whose batch norms are folded, and
-        that does not learn any more.
-        """
-        first, second = self.backbone.blocks[1]
-        inside = first.conv_pw, first.conv_dw, second
-        for part in (*inside, *self.backbone.blocks[2:], self.wide, self.context):
-            part.to(torch.bfloat16)
-
     def forward(self, x: Tensor) -> Tensor:
         """Embed images of shape (B, 3, H, W), H and W multiples of 16, to (B, width, H/16, W/16)."""
-        maps = self._maps(x)
+        return self.neck(self.context(self.wide(self.fuse(self.backbone(x)[1:]))))
+
+    def fuse(self, maps: list[Tensor]) -> Tensor:
+        """Add up the backbone's feature maps at strides 4, 8, 16 and 32, at stride 16."""
         # What the scales add nearly cancels out: rounded to half precision, much of the sum is noise
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(maps[0].device.type, enabled=False):
             f4, f8, f16, f32 = (scale.float() for scale in maps)
             fused = self.from_4(f4) + self.from_8(f8) + self.from_16(f16)
-            fused = fused + F.interpolate(self.from_32(f32), size=fused.shape[-2:], mode="nearest")
-        return self._narrow(self.context(self.wide(fused.to(self.beyond_stem))).to(fused.dtype))
-
-    def _narrow(self, x: Tensor) -> Tensor:
-        """The neck; its norm as torch's own, which takes a sixth of the time of segment-anything's."""
-        layer, norm = self.neck
-        cells = layer(x).permute(0, 2, 3, 1)
-        normed = F.layer_norm(cells, cells.shape[-1:], norm.weight, norm.bias, norm.eps)
-        return normed.permute(0, 3, 1, 2)
-
-    def _maps(self, x: Tensor) -> list[Tensor]:
-        """The backbone's feature maps at strides 4, 8, 16 and 32."""
-        net = self.backbone
-        if torch.is_grad_enabled() or x.device.type != "cpu":
-            return net(x)[1:]
-        maps = [_in_strips(self._first, x)]
-        for block in net.blocks[2:]:
-            maps.append(block(maps[-1]))
-        return [maps[0], maps[1], maps[3], maps[5]]
-
-    def _first(self, x: Tensor) -> Tensor:
-        """The backbone's layers up to stride 4, of an image or a strip of it."""
-        net = self.backbone
-        joined = isinstance(net.conv_stem, EvenSame) and isinstance(net.bn1, nn.ReLU6)
-        x = convolve(x, net.conv_stem, "relu6") if joined else net.bn1(net.conv_stem(x))
-        return net.blocks[1](net.blocks[0](x))
-
-
-def _in_strips(layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Evaluate layers of stride 4 on strips of rows: the same answer from a quarter of the memory.
-
-    Their arrays are the network's largest by far. Each strip is evaluated with
-    some rows of its neighbours, so that only the image's own edges are padded.
-    """
-    height, answers = x.shape[-2], []
-    for top in range(0, height, STRIP):
-        bottom = min(top + STRIP, height)
-        first, last = max(top - MARGIN, 0), min(bottom + MARGIN, height)
-        answer = layers(x[..., first:last, :])
-        answers.append(answer[..., (top - first) // 4 : (bottom - first) // 4, :])
-    return torch.cat(answers, dim=-2)
+            return fused + F.interpolate(self.from_32(f32), size=fused.shape[-2:], mode="nearest")
 
 
 class MappedPromptEncoder(PromptEncoder):
@@ -321,7 +259,7 @@ def build_embedded() -> Sam:
     """Build the embedded model with random weights, in evaluation mode."""
     sam = Sam(
         image_encoder=ConvEncoder(),
-        **build_heads(WIDTH, 4 * WIDTH, MappedPromptEncoder),
+        **build_prompt_encoder_and_mask_decoder(WIDTH, 4 * WIDTH, MappedPromptEncoder),
         pixel_mean=[PIXEL_MEAN] * 3,
         pixel_std=[PIXEL_STD] * 3,
     )
@@ -329,7 +267,7 @@ def build_embedded() -> Sam:
     return sam.eval()
 
 
-def take_heads(state: dict[str, Tensor]) -> dict[str, nn.Module]:
+def pop_heads(state: dict[str, Tensor]) -> dict[str, nn.Module]:
     """Take the heads' weights out of a model file's and build those that the file has, by their names."""
     known = {SEMANTIC_HEAD: SemanticHead, BOX_HEAD: BoxHead, QUALITY_HEAD: QualityHead}
     taken = {prefix.rstrip("."): _take(state, prefix, kind) for prefix, kind in known.items()}

@@ -9,7 +9,7 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransfor
 from core.sam.geometry import CELL, SIDE
 
 
-def build_heads(
+def build_prompt_encoder_and_mask_decoder(
     width: int = 256, mlp_width: int = 2048, prompt_encoder: type[PromptEncoder] = PromptEncoder
 ) -> dict[str, Any]:
     """Build the two with random weights, as the arguments of ``Sam`` that take them.

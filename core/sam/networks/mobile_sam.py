@@ -9,29 +9,16 @@ from __future__ import annotations
 
 import re
 
-import torch
 from segment_anything.modeling import Sam
 from segment_anything.modeling.common import LayerNorm2d
-from timm.models.tiny_vit import Attention, TinyVit, TinyVitBlock
+from timm.models.tiny_vit import TinyVit
 from torch import Tensor, nn
 
 from core.sam.geometry import SIDE
-from core.sam.networks.mask_decoder import build_heads
+from core.sam.networks.mask_decoder import build_prompt_encoder_and_mask_decoder
 
 NAME = "mobile_sam"  # in the catalogue
 WIDTH = 256  # channels of the embedding, and of every prompt token
-
-
-class WindowAttention(Attention):
-    """timm's attention, its biases shaped so that torch takes the quick way on a processor.
-
-    torch has one for biases with a dimension for the batch; without it, it builds
-    the matrix of attention and looks it through for rows that nothing may see.
-    """
-
-    def get_attention_biases(self, device: torch.device) -> Tensor:
-        """Biases by relative position, shape (1, heads, cells, cells)."""
-        return super().get_attention_biases(device)[None]
 
 
 class TinyVitEncoder(nn.Module):
@@ -57,9 +44,6 @@ class TinyVitEncoder(nn.Module):
         )
         # TinyViT halves the resolution before its last stage; SAM's decoder wants cells of 16 pixels.
         whole.stages[-1].downsample.conv2.conv.stride = (1, 1)
-        for block in whole.stages.modules():
-            if isinstance(block, TinyVitBlock):
-                block.attn = _window_attention(block)
         self.patch_embed, self.stages = whole.patch_embed, whole.stages  # the classifier's head is left out
         self.neck = nn.Sequential(
             nn.Conv2d(whole.num_features, WIDTH, 1, bias=False),
@@ -73,17 +57,9 @@ class TinyVitEncoder(nn.Module):
         return self.neck(self.stages(self.patch_embed(x)))
 
 
-def _window_attention(block: TinyVitBlock) -> WindowAttention:
-    """Attention of the same sizes and parameters' names as a block's."""
-    given = block.attn
-    return WindowAttention(
-        block.dim, given.key_dim, given.num_heads, attn_ratio=given.attn_ratio, resolution=given.resolution
-    )
-
-
 def build_mobile_sam() -> Sam:
     """Build MobileSAM with random weights, in evaluation mode."""
-    return Sam(image_encoder=TinyVitEncoder(), **build_heads(WIDTH)).eval()
+    return Sam(image_encoder=TinyVitEncoder(), **build_prompt_encoder_and_mask_decoder(WIDTH)).eval()
 
 
 def _name_here(published: str) -> str:

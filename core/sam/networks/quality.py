@@ -1,4 +1,4 @@
-"""How good a drawn mask is: SAM's own estimate, corrected by how the mask looks.
+"""How good a drawn mask is: SAM's own estimate, corrected by features of the mask.
 
 SAM reads a mask's predicted IoU from a token, before the mask is drawn. Its
 automatic mask generator therefore filters by a second figure too, the stability
@@ -20,7 +20,7 @@ from core.sam.boxes import boxes_of
 STABLE = 1.0  # as segment-anything's ``stability_score_offset``: logits this far from the threshold
 CLOSEST = 0.02  # to 0 and 1: what goes through the logit
 PREFIX = "quality_head."  # what the names of its weights begin with in a file
-FIGURES = 9  # what :func:`looks` gives of a mask
+N_FEATURES = 9  # what :func:`mask_features` gives of a mask
 HIDDEN = 16
 
 
@@ -57,22 +57,22 @@ class Scene:
 
 
 class QualityHead(nn.Module):
-    """Predicted IoU of drawn masks: two small layers on :func:`looks`."""
+    """Predicted IoU of drawn masks: two small layers on :func:`mask_features`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(FIGURES, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 1))
+        self.layers = nn.Sequential(nn.Linear(N_FEATURES, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 1))
 
     def forward(self, iou_pred: Tensor, logits: Tensor, scene: Scene) -> Tensor:
         """Predicted IoU (...), 0 to 1, from SAM's (...) and its masks' logits (..., h, w)."""
-        return self.judge(looks(iou_pred, logits, scene))
+        return self.judge(mask_features(iou_pred, logits, scene))
 
     def judge(self, figures: Tensor) -> Tensor:
-        """Predicted IoU (...) from what :func:`looks` gave (..., ``FIGURES``)."""
+        """Predicted IoU (...) from what :func:`mask_features` gave (..., ``N_FEATURES``)."""
         return self.layers(figures)[..., 0].sigmoid()
 
 
-def looks(iou_pred: Tensor, logits: Tensor, scene: Scene) -> Tensor:
+def mask_features(iou_pred: Tensor, logits: Tensor, scene: Scene) -> Tensor:
     """What tells of a mask's quality.
 
     Parameters

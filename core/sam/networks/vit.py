@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from segment_anything.modeling import Sam
+from segment_anything.modeling import ImageEncoderViT, Sam
 
-from core.sam.fast.image_attention import LeanImageEncoder
-from core.sam.networks.mask_decoder import build_heads
+from core.sam.networks.mask_decoder import build_prompt_encoder_and_mask_decoder
 
 # Published sizes of Meta's encoders: width, blocks, heads, blocks with global attention.
 VIT = {
@@ -25,7 +24,7 @@ def build_vit(name: str) -> Sam:
     """
     width, depth, heads, global_blocks = VIT[name]
     return Sam(
-        image_encoder=LeanImageEncoder(
+        image_encoder=ImageEncoderViT(
             img_size=1024,
             patch_size=16,
             embed_dim=width,
@@ -39,5 +38,5 @@ def build_vit(name: str) -> Sam:
             window_size=14,
             norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
         ),
-        **build_heads(),
+        **build_prompt_encoder_and_mask_decoder(),
     ).eval()

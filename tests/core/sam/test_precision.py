@@ -12,7 +12,7 @@ from core.errors import InputError
 from core.sam import precision
 from core.sam.fast import convolutions
 from core.sam.fast.convolutions import convolve, in_one_pass
-from core.sam.fast.folding import settle
+from core.sam.fast.speed_up import speed_up
 from core.sam.networks.embedded import ConvEncoder, build_embedded
 from core.sam.precision import half_of
 from core.sam.segmenter import Segmenter
@@ -80,7 +80,7 @@ def test_the_embedding_is_close_and_its_stem_closer(embedded_checkpoint, image):
 def test_a_halved_encoder_needs_none_of_the_library(monkeypatch, image):
     torch.manual_seed(4)
     network = build_embedded()
-    settle(network)
+    speed_up(network)
     network.image_encoder.halve()
     with_it = Segmenter(network, "embedded").encode(image).features
     monkeypatch.setattr(convolutions, "_PRECISIONS", ())

@@ -12,10 +12,11 @@ from safetensors.torch import save_file
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 
 from core.errors import CancelledError, InputError
+from core.sam.device import choose_device
 from core.sam.networks import vit
 from core.sam.networks.embedded import SEMANTIC_HEAD, SemanticHead
 from core.sam.networks.vit import build_vit
-from core.sam.segmenter import BATCH, Segmenter, choose_device, read_state_dict
+from core.sam.segmenter import BATCH, Segmenter, read_state_dict
 
 CLOSE = {"atol": 1e-4, "rtol": 0}
 

@@ -7,7 +7,8 @@ import timm
 import torch
 from torch import nn
 
-from core.sam.fast.folding import fold_norms, settle
+from core.sam.fast.folding import fold_norms
+from core.sam.fast.speed_up import speed_up
 from core.sam.networks.embedded import ConvEncoder
 from core.sam.networks.mobile_sam import TinyVitEncoder, build_mobile_sam
 from core.sam.segmenter import Segmenter
@@ -72,7 +73,7 @@ def test_a_loaded_network_cannot_learn_any_more(embedded_checkpoint):
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.image_encoder.modules())
 
 
-def test_a_settled_tiny_vit_answers_the_same():
+def test_a_quick_tiny_vit_answers_the_same():
     """With attention that matters and relative positions that are parameters of their own."""
     torch.manual_seed(0)
     network = nn.Module()
@@ -84,7 +85,7 @@ def test_a_settled_tiny_vit_answers_the_same():
             elif name.endswith("qkv.weight"):
                 parameter.normal_(std=2 * parameter.shape[1] ** -0.5)
     learning = copy.deepcopy(network).image_encoder
-    settle(network)
+    speed_up(network)
     assert not any(parameter.requires_grad for parameter in network.parameters())
     image = torch.randn(1, 3, 224, 224)
     with torch.inference_mode():

@@ -8,7 +8,7 @@ import torch
 
 from core.sam.mask_selection import Keep
 from core.sam.networks.embedded import WIDTH, BoxHead, SemanticHead
-from core.sam.networks.quality import CLOSEST, FIGURES, QualityHead, Scene, looks
+from core.sam.networks.quality import CLOSEST, N_FEATURES, QualityHead, Scene, mask_features
 from core.sam.segmenter import Segmenter
 
 CANVAS = (256, 512)  # pixels
@@ -34,8 +34,8 @@ def scene_of(side):
 
 def test_what_is_looked_at():
     scene = scene_of(20)
-    sure = looks(torch.tensor([0.8, 0.8]), masks(10, 20), scene)
-    assert sure.shape == (2, FIGURES)
+    sure = mask_features(torch.tensor([0.8, 0.8]), masks(10, 20), scene)
+    assert sure.shape == (2, N_FEATURES)
     assert torch.allclose(sure[:, 0], torch.tensor([101.0, 401.0]).log())
     share = torch.tensor([0.8, 1 - CLOSEST, torch.tensor(3.0).sigmoid()])
     assert torch.allclose(sure[:, 1:4], share.logit().expand(2, -1), atol=1e-5)
@@ -47,12 +47,12 @@ def test_what_is_looked_at():
     assert torch.allclose(box, torch.tensor([1 / 4.4, 1 / 1.1]))
     rim = masks(20, outside=-3.0)
     rim[:, 10:20, :20] = 0.5  # half of the mask is above 0 but within 1 of it
-    assert looks(torch.tensor([0.8]), rim, scene)[0, 2] == pytest.approx(0, abs=1e-5)
+    assert mask_features(torch.tensor([0.8]), rim, scene)[0, 2] == pytest.approx(0, abs=1e-5)
 
 
 def test_an_empty_mask_and_a_full_one_have_figures_too():
     for one in (masks(0), masks(64)):
-        figures = looks(torch.tensor([1.7]), one, scene_of(20))
+        figures = mask_features(torch.tensor([1.7]), one, scene_of(20))
         assert figures.isfinite().all() and figures[0, 1] == pytest.approx(torch.tensor(0.98).logit().item())
 
 
@@ -62,7 +62,7 @@ def test_the_scene_is_cut_to_uneven_images():
     assert scene.objects.shape == scene.borders.shape == (33, 47) and scene.boxes.shape == (4, 17, 24)
     assert torch.allclose(scene.objects, 1 - classes[0, :33, :47])
     assert scene.boxes[0, 2, 5].item() == pytest.approx(44 - reach[0, 2, 5].item(), abs=1e-4)
-    assert looks(torch.rand(2, 3), torch.randn(2, 3, 33, 47), scene).shape == (2, 3, FIGURES)
+    assert mask_features(torch.rand(2, 3), torch.randn(2, 3, 33, 47), scene).shape == (2, 3, N_FEATURES)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def judged(head, decoded, embedding):
 
 
 @pytest.mark.parametrize("multimask", [False, True])
-def test_masks_drawn_whole_are_judged_by_their_looks(networks, asked, multimask):
+def test_masks_drawn_whole_are_judged_by_their_features(networks, asked, multimask):
     plain, judging, head = networks
     before, after = (network.decode(*asked, multimask=multimask) for network in (plain, judging))
     assert np.array_equal(before.logits, after.logits)
@@ -128,7 +128,7 @@ def test_a_network_without_the_other_heads_keeps_sams_estimate(embedded_sam, ask
 def test_the_fit_finds_what_tells_the_quality():
     training = pytest.importorskip("research.training.quality", reason="OpenCV is not part of the plugin")
     rng = np.random.default_rng(1)
-    figures = torch.from_numpy(rng.normal(1.5, 1, (4000, FIGURES))).float()
+    figures = torch.from_numpy(rng.normal(1.5, 1, (4000, N_FEATURES))).float()
     iou = (0.8 * figures[:, 2] + 0.3 * figures[:, 0] * figures[:, 8] - 1).sigmoid()
     weight, told = torch.ones(4000), iou.clone()
     told[::4], weight[::4] = 0, 0  # what weighs nothing must not count
