@@ -244,7 +244,7 @@ def users_cache(environ: Mapping[str, str] = os.environ) -> Cache | None:
     if not limit:
         return None
     try:
-        folder = named_folder(FOLDER_VARIABLE, environ) or cache_folder(environ) / OWN_NAME
+        folder = named_folder(FOLDER_VARIABLE, environ) or cache_folder() / OWN_NAME
     except RuntimeError:  # nobody's home is known
         return None
     return Cache(folder, int(limit))

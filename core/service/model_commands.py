@@ -63,7 +63,7 @@ def _list(options: argparse.Namespace) -> None:
 
 def _download(options: argparse.Namespace) -> None:
     from core.weights.catalogue import download_model
-    from core.weights.fetch import CANCELLED
+    from core.weights.https import CANCELLED
 
     try:
         path = download_model(options.name, options.trust_sha256, progress=_printer(options.progress))

@@ -6,13 +6,13 @@ import contextlib
 import dataclasses
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from platformdirs import PlatformDirs
+
 from core.errors import InputError
-from core.weights.fetch import download
 from core.weights.verified_file import (
     Cancelled,
     Progress,
@@ -184,19 +184,15 @@ CATALOGUE = {
 }
 
 
-def cache_folder(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
+def cache_folder() -> Path:
     """The folder for what can be fetched or computed again, by the platform's custom.
 
     ``RuntimeError``, as of ``Path.home``, where that is in the user's home and nobody's is known.
     """
-    if platform == "win32":
-        named = Path(environ.get("LOCALAPPDATA", ""))
-        base = named if named.is_absolute() else Path.home() / "AppData" / "Local"
-        return base / "exemplar" / "cache"
-    if platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "exemplar"
-    named = Path(environ.get("XDG_CACHE_HOME", ""))
-    return (named if named.is_absolute() else Path.home() / ".cache") / "exemplar"
+    folder = PlatformDirs("exemplar", appauthor=False).user_cache_path
+    if not folder.is_absolute():
+        raise RuntimeError(f"{folder} lies in a home that is not known")
+    return folder
 
 
 def named_folder(variable: str, environ: Mapping[str, str]) -> Path | None:
@@ -221,7 +217,7 @@ def models_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """
     named = environ.get(FOLDER_VARIABLE)
     try:
-        return named_folder(FOLDER_VARIABLE, environ) or cache_folder(environ) / "models"
+        return named_folder(FOLDER_VARIABLE, environ) or cache_folder() / "models"
     except RuntimeError as error:
         which = f"{FOLDER_VARIABLE} is {named!r}, which" if named else "The models' folder"
         raise InputError(
@@ -303,6 +299,8 @@ def download_model(
     ------
     InputError, CancelledError
     """
+    from core.weights.fetch import download  # what asks the web takes a while to load
+
     model, sha256 = _to_bring(name, trusted_sha256)
     if not (model.here and hash_file(model.file, progress=progress, cancelled=cancelled) == sha256):
         download(model.address, model.file, model.size, sha256, progress=progress, cancelled=cancelled)

@@ -35,10 +35,17 @@ def read_state_dict(path: Path, file: BinaryIO | None = None) -> dict[str, torch
         raise wrong from error
     if not isinstance(state, dict) or not all(map(_is_weight, state.keys(), state.values())):
         raise wrong
-    return {key: value.float() for key, value in state.items()}
+    state = {key: value.float() for key, value in state.items()}
+    if unfit := next((key for key, value in state.items() if not value.isfinite().all()), None):
+        raise InputError(
+            f"{path} holds weights that are no finite numbers ({unfit}), so it would find nothing. "
+            "Take the file of a training that went well."
+        )
+    return state
 
 
 def _is_weight(key: object, value: object) -> bool:
     """Whether an entry of a file is a named tensor of ordinary numbers."""
-    named = isinstance(key, str) and isinstance(value, torch.Tensor)
-    return named and not (value.is_quantized or value.is_complex())
+    if not (isinstance(key, str) and isinstance(value, torch.Tensor)):
+        return False
+    return not (value.is_quantized or value.is_complex())

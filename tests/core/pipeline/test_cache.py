@@ -255,12 +255,12 @@ def test_the_environment_names_folder_and_limit(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows gives a folder its parent's rights")
-def test_the_folder_is_its_users_alone(tmp_path):
+def test_the_folder_is_its_users_alone(tmp_path, monkeypatch):
     def rights(path):
         return path.stat().st_mode & 0o777
 
-    environ = {"XDG_CACHE_HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
-    own = cache_folder(environ) / "computed"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    own, environ = cache_folder() / "computed", {}
     before = os.umask(0o022)
     try:
         users_cache(environ).put("one", arrays(1))

@@ -3,6 +3,8 @@
 import errno
 import hashlib
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 
 from core.errors import CancelledError, InputError
-from core.weights import verified_file
-from core.weights.verified_file import PartFile, copy_verified, hash_file, in_words
+from core.weights import part_file, verified_file
+from core.weights.part_file import PartFile
+from core.weights.verified_file import copy_verified, hash_file, in_words
 
+ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "dev").exists())
 CONTENT = np.random.default_rng(7).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
@@ -24,7 +28,8 @@ def place(tmp_path):
 
 
 def names(place):
-    return sorted(path.name for path in place.parent.iterdir())
+    """What lies in the folder, but for the lock, which stays."""
+    return sorted(path.name for path in place.parent.iterdir() if path.suffix != ".lock")
 
 
 def test_a_part_grows_over_several_attempts_and_then_gets_its_place(place):
@@ -114,7 +119,7 @@ def test_a_part_that_can_not_be_read_is_one_sentence(place, monkeypatch):
     with PartFile(place) as part:
         part.write(CONTENT)
     with PartFile(place) as part:
-        monkeypatch.setattr(verified_file, "_hash", _fails)
+        monkeypatch.setattr(part_file, "hash_on", _fails)
         with pytest.raises(InputError, match=r"model\.pth\.part can't be read"):
             part.take_up(len(CONTENT), lambda *_: None, lambda: False)
     assert place.with_name("model.pth.part").read_bytes() == CONTENT
@@ -122,61 +127,30 @@ def test_a_part_that_can_not_be_read_is_one_sentence(place, monkeypatch):
 
 # Two programs at one part
 
-posix = pytest.mark.skipif(os.name == "nt", reason="an open file keeps its name there")
 
-
-@posix
-@pytest.mark.parametrize("end", ["placed", "removed"])
-def test_a_part_is_held_until_its_name_is_gone(place, monkeypatch, end):
-    """Who could take hold of it before would write into the finished file, or into one without a name."""
-    held, move = [], getattr(Path, "replace" if end == "placed" else "unlink")
-
-    def watched(path, *more):
+@pytest.mark.parametrize("end", ["placed", "left"])
+def test_a_part_is_its_programs_alone_until_it_lets_go(place, end):
+    with PartFile(place) as part:
+        part.write(CONTENT)
+        if end == "placed":
+            part.put_in_place()
         with pytest.raises(InputError, match="by another program"):
             PartFile(place)
-        held.append(path)
-        return move(path, *more)
-
-    monkeypatch.setattr(Path, move.__name__, watched)
-    with PartFile(place) as part:
-        if end == "placed":
-            part.write(CONTENT)
-            part.put_in_place()
-    assert held == [place.with_name("model.pth.part")]
-    assert names(place) == (["model.pth"] if end == "placed" else [])
+    with PartFile(place) as other:
+        other.take_up(len(CONTENT), lambda *_: None, lambda: False)
+        assert other.length == (0 if end == "placed" else len(CONTENT))
+    assert names(place) == (["model.pth"] if end == "placed" else ["model.pth.part"])
 
 
-@posix
-def test_a_part_that_was_put_in_its_place_meanwhile_is_not_written_to(place, monkeypatch):
-    first, claim = PartFile(place), verified_file._claim
-    first.write(CONTENT)
-
-    def late(descriptor):
-        """The first program ends between the other one's opening and its claim."""
-        monkeypatch.setattr(verified_file, "_claim", claim)
-        with first:
-            first.put_in_place()
-        return claim(descriptor)
-
-    monkeypatch.setattr(verified_file, "_claim", late)
-    with PartFile(place) as second:
-        second.take_up(len(CONTENT), lambda *_: None, lambda: False)
-        assert second.length == 0
-        second.write(b"other")
-        assert place.read_bytes() == CONTENT
-        assert names(place) == ["model.pth", "model.pth.part"]
-
-
-@posix
-def test_what_another_program_began_afterwards_is_left_alone(place):
-    with PartFile(place) as first:
-        first.write(CONTENT)
-        first.put_in_place()
-        second = PartFile(place)  # empty, and not ours
-    assert names(place) == ["model.pth", "model.pth.part"]
-    with second:
-        pass
-    assert names(place) == ["model.pth"]
+def test_another_process_is_refused_while_one_has_the_part(place):
+    code = (
+        "import sys; from pathlib import Path; from core.errors import InputError\n"
+        "from core.weights.part_file import PartFile\n"
+        "try:\n    PartFile(Path(sys.argv[1]))\nexcept InputError as error:\n    print(error)"
+    )
+    with PartFile(place):
+        done = subprocess.run([sys.executable, "-c", code, place], capture_output=True, text=True, cwd=ROOT)
+    assert "by another program" in done.stdout, done.stderr
 
 
 def test_hashes_and_sizes(tmp_path):
@@ -215,14 +189,11 @@ def test_a_source_that_can_no_longer_be_read_is_told_as_that(place, tmp_path, mo
     assert not place.exists() and names(place) == []
 
 
-def test_a_disk_that_knows_no_locks_gets_the_bytes_at_the_beginning(place, monkeypatch):
-    def locking(*_):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+def test_a_disk_that_knows_no_locks_is_written_to_all_the_same(place, monkeypatch):
+    def acquire(*_):
+        raise NotImplementedError("no locks here")
 
-    monkeypatch.setattr(verified_file, "fcntl", None)
-    monkeypatch.setattr(
-        verified_file, "msvcrt", SimpleNamespace(LK_NBLCK=0, LK_UNLCK=1, locking=locking), raising=False
-    )
+    monkeypatch.setattr(part_file.FileLock, "acquire", acquire)
     with PartFile(place) as part:
         part.write(b"ten bytes!")
         assert place.with_name("model.pth.part").stat().st_size == 10
