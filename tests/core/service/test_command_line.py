@@ -127,7 +127,7 @@ def test_an_output_folder_without_permission(refused, tmp_path):
     else:
         locked = tmp_path / "locked"
         locked.mkdir(mode=0o500)
-    refused("Nothing can be written", output=locked / "found.gpkg")
+    refused("could not be written", output=locked / "found.gpkg")
 
 
 def test_nothing_given_is_overwritten_and_no_result_replaces_another(refused, job, tmp_path):
