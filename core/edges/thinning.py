@@ -13,6 +13,8 @@ HALO = 6  # canvas pixels that a thinned pixel depends on, in all directions
 
 SHIFT = 0.02  # canvas pixels
 
+TIE = 0.002  # canvas pixels: two neighbours' readings of one crest differ by a thousandth beside their limit
+
 
 @dataclasses.dataclass(frozen=True)
 class Crests:
@@ -88,6 +90,14 @@ def crests(strength: np.ndarray) -> Crests:
     # The limits are shifted a little: an outline's two pixels are equal, and rounding must not choose.
     half = 0.5 * np.maximum(np.abs(dx), np.abs(dy))
     kept = (bend < 0) & (top > SHIFT - half) & (top <= SHIFT + half)
+    # The two read the crest a little differently: where it runs along the limit, both may claim it.
+    claimed = np.zeros(strength.shape, bool)
+    at_start = kept & (top <= SHIFT - half + TIE)
+    claimed[rows[at_start], columns[at_start]] = True
+    wide = np.abs(dx) >= np.abs(dy)
+    next_rows = np.clip(rows + np.where(wide, 0, np.sign(dy)).astype(int), 0, strength.shape[0] - 1)
+    next_columns = np.clip(columns + np.where(wide, np.sign(dx), 0).astype(int), 0, strength.shape[1] - 1)
+    kept &= ~((top > SHIFT + half - TIE) & claimed[next_rows, next_columns])
     rows, columns, top, dx, dy = rows[kept], columns[kept], top[kept], dx[kept], dy[kept]
     return Crests(
         rows,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.edges.strength import MARGIN, distinct, edge_strength, grid_points, normalised, outlines
@@ -166,7 +166,15 @@ def band(angle, offset, width=2.0, shape=(80, 90)):
     return np.clip(width / 2 + 0.5 - np.abs(distance), 0, 1).astype(np.float32), distance
 
 
+ON_THE_LIMIT = -1.9748975072357904  # beside it two pixels read the crest on either side of their limit
+ON_THE_LIMIT_TOO = 0.0251024927642096
+
+
 @given(st.floats(0, np.pi), st.floats(-3, 3))
+@example(0.0, ON_THE_LIMIT)
+@example(0.0, ON_THE_LIMIT_TOO)
+@example(np.pi / 2, ON_THE_LIMIT)
+@example(np.pi / 2, ON_THE_LIMIT_TOO)
 def test_a_straight_edge_becomes_one_pixel_wide_and_stays_in_place(angle, offset):
     strength, _ = band(angle, offset)
     found = crests(strength).within(20, 15, 50, 50)
@@ -176,6 +184,13 @@ def test_a_straight_edge_becomes_one_pixel_wide_and_stays_in_place(angle, offset
     steps = found.rows if abs(np.cos(angle)) >= abs(np.sin(angle)) else found.columns
     counts = np.bincount(steps, minlength=50)[8:-8]  # the line may leave the box at its ends
     assert counts.min() >= 1 and counts.mean() < 1.1
+
+
+@pytest.mark.parametrize("angle", [0.0, np.pi / 2])
+def test_an_upright_or_level_edge_leaves_exactly_one_pixel_at_any_offset(angle):
+    for offset in np.linspace(0, 0.05, 101):
+        found = crests(band(angle, offset)[0]).within(20, 15, 50, 50)
+        assert len(found.rows) == 50, offset
 
 
 def test_an_even_ridge_leaves_one_of_its_two_pixels_and_runs_between_them():
