@@ -84,13 +84,7 @@ class Example:
 
     def describe(self) -> str:
         """Describe its size in true metres, such as ``12.4 × 8.1 m, 98 m²``."""
-        project = QgsProject.instance()
-        measure = QgsDistanceArea()
-        measure.setSourceCrs(self.crs, project.transformContext())
-        ellipsoid = self.crs.ellipsoidAcronym() or project.ellipsoid()
-        # With one that a CRS gives by its axes, QGIS measures nothing; the usual one is off by a few parts
-        # in ten thousand at most.
-        measure.setEllipsoid(USUAL_ELLIPSOID if ellipsoid.startswith("PARAMETER:") else ellipsoid)
+        measure = self.ground_measure()
         # Right angles are right in metres only: a degree is shorter to the east than to the north.
         ground = QgsGeometry(self.geometry)
         ground.transform(self._metres_from_map(measure))
@@ -100,6 +94,17 @@ class Example:
         return tr("{length} × {width} m, {area} m²").format(
             length=_rounded(sides[0]), width=_rounded(sides[1]), area=_rounded(area)
         )
+
+    def ground_measure(self) -> QgsDistanceArea:
+        """Return what measures areas and lengths of its CRS on the ellipsoid, as the engine does."""
+        project = QgsProject.instance()
+        measure = QgsDistanceArea()
+        measure.setSourceCrs(self.crs, project.transformContext())
+        ellipsoid = self.crs.ellipsoidAcronym() or project.ellipsoid()
+        # With one that a CRS gives by its axes, QGIS measures nothing; the usual one is off by a few parts
+        # in ten thousand at most.
+        measure.setEllipsoid(USUAL_ELLIPSOID if ellipsoid.startswith("PARAMETER:") else ellipsoid)
+        return measure
 
     def _metres_from_map(self, measure: QgsDistanceArea) -> QTransform:
         """Return the transform to a plane about its middle whose units are metres."""
