@@ -185,7 +185,9 @@ class Raster:
         values = self._dataset.read(
             self.bands, window=window, out_shape=(len(self.bands), *shape), resampling=resampling
         ).transpose(1, 2, 0)
-        known = _are_measured(values).all(axis=2) if values.dtype.kind == "f" else np.ones(shape, bool)
+        known = np.ones(shape, bool)
+        if values.dtype.kind == "f":
+            known = np.all(_are_measured(values), axis=2)
         stretch = stretch or self.stretch
         if stretch is not None:
             values = stretch.apply(values)

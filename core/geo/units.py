@@ -58,18 +58,20 @@ def _has_ellipsoid(crs: CRS) -> bool:
 def _ellipsoid_of(crs: CRS) -> tuple[Geod, ToLonlat]:
     # Degrees of a turned pole are no longitude and latitude: those of the CRS that it was derived from are.
     turned = crs.is_geographic and crs.is_derived and crs.source_crs is not None
-    geodetic = crs.source_crs if turned else crs.geodetic_crs
+    geodetic, geod = crs.source_crs if turned else crs.geodetic_crs, crs.get_geod()
+    if geodetic is None or geod is None:
+        raise ValueError(f"{crs} has no ellipsoid")
     transform = Transformer.from_crs(crs, geodetic, always_xy=True).transform
     axis = geodetic.axis_info[0]
     if axis.unit_name == "degree":
-        return crs.get_geod(), transform
+        return geod, transform
     degrees = math.degrees(axis.unit_conversion_factor)  # of a grad, say
 
-    def to_lonlat(x: np.ndarray, y: np.ndarray, **options: bool) -> tuple[np.ndarray, np.ndarray]:
-        lon, lat = transform(x, y, **options)
+    def to_lonlat(x: np.ndarray, y: np.ndarray, errcheck: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        lon, lat = transform(x, y, errcheck=errcheck)
         return np.multiply(lon, degrees), np.multiply(lat, degrees)
 
-    return crs.get_geod(), to_lonlat
+    return geod, to_lonlat
 
 
 def _ground_at(crs: CRS | None, shape_map: shapely.Geometry) -> tuple[Geod, ToLonlat] | None:
@@ -148,7 +150,7 @@ def metres_per_unit(crs: CRS | None, x_map: float, y_map: float) -> tuple[float,
     Without a CRS a unit is a metre.
     """
     geodetic = _lonlat_at(crs, x_map, y_map)
-    if geodetic is None:
+    if crs is None or geodetic is None:
         return _unit(crs), _unit(crs)
     return _per_unit(geodetic, STEP_DEG if crs.is_geographic else STEP, x_map, y_map)
 
@@ -186,7 +188,8 @@ def area_m2(polygon_map: Polygon, crs: CRS | None) -> float:
         lon, lat = to_lonlat(*ring.coords.xy)
         return abs(geod.polygon_area_perimeter(lon, lat)[0])
 
-    return within(polygon_map.exterior) - sum(within(hole) for hole in polygon_map.interiors)
+    area = within(polygon_map.exterior) - sum(within(hole) for hole in polygon_map.interiors)
+    return area if math.isfinite(area) else polygon_map.area * _unit(crs) ** 2  # at the rim of a projection
 
 
 def length_m(line_map: LineString, crs: CRS | None) -> float:
@@ -195,7 +198,8 @@ def length_m(line_map: LineString, crs: CRS | None) -> float:
     if ground is None:
         return line_map.length * _unit(crs)
     geod, to_lonlat = ground
-    return geod.line_length(*to_lonlat(*line_map.coords.xy))
+    length = geod.line_length(*to_lonlat(*line_map.coords.xy))
+    return length if math.isfinite(length) else line_map.length * _unit(crs)
 
 
 def _middle(shape_map: shapely.Geometry) -> tuple[float, float]:

@@ -89,7 +89,7 @@ def answer_of(case, segmenter, folder):
     figures = {
         "detections": len(kept),
         "candidates": len(found),
-        "area_m2": float(kept.area.sum()),
+        "area_m2": float(kept["area_m2"].sum()),
         "score": float(found["score"].mean()),
     }
     return hash_table(kept) + hash_table(found), figures

@@ -21,6 +21,7 @@ from core.voting.thresholding import THRESHOLD
 from tests.support.grids import plain_grid
 
 UTM = CRS("EPSG:25832")
+MERIDIAN = 0.9996  # metres of the map per metre of the ground, on the central meridian
 MEASURED = list(COLUMNS[2:10])
 
 
@@ -266,11 +267,11 @@ def test_an_outline_can_be_redrawn_in_a_plane_of_true_angles():
     assert shapely.hausdorff_distance(table.geometry[0], shapely.box(10, 59.9998, 10.0004, 60)) < 1e-9
     redrawn = to_table(
         [piece_of(0, 0, 40, 20)],
-        plain_grid(Affine.scale(0.5, -0.5), UTM),
+        plain_grid(Affine.translation(5e5, 5e6) @ Affine.scale(0.5, -0.5), UTM),
         largest_hole=0,
         redraw=lambda outline, mask: shapely.box(*mask.bounds).buffer(2, join_style="mitre"),
     )
-    assert redrawn.area_m2[0] == pytest.approx(22 * 12)  # what is written is what is measured
+    assert redrawn.area_m2[0] == pytest.approx(22 * 12 / MERIDIAN**2)  # what is written is what is measured
     assert (redrawn.length_m[0], redrawn.width_m[0]) == pytest.approx((22, 12))
 
 
@@ -284,8 +285,8 @@ def test_a_turned_raster_gives_turned_polygons_of_the_right_size():
     assert shapely.equals(table.geometry[0].normalize(), shapely.Polygon(corners).normalize()) or (
         shapely.hausdorff_distance(table.geometry[0], shapely.Polygon(corners)) < 1e-6
     )
-    assert table.area_m2[0] == pytest.approx(20 * 5)
-    assert (table.length_m[0], table.width_m[0]) == pytest.approx((20, 5), abs=1e-3)
+    assert table.area_m2[0] == pytest.approx(20 * 5 / MERIDIAN**2)
+    assert (table.length_m[0], table.width_m[0]) == pytest.approx((20 / MERIDIAN, 5 / MERIDIAN), abs=1e-4)
     assert table.angle_deg[0] == pytest.approx(60, abs=0.01)  # 30 degrees up from east
     assert table.crs == UTM
 
