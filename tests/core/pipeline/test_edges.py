@@ -224,7 +224,7 @@ def test_what_can_not_be_used_is_said(make_raster, tmp_path):
     refused("would be overwritten", output=str(raster))
     refused("from 0 to 1", min_strength=1.5)
     refused("from 0 to 1", min_strength=float("nan"))
-    refused("above 0", resolution=-1.0)
+    refused("from 0.001 to 100000", resolution=-1.0)
     refused("far finer", resolution=0.1)
     refused("less than a pixel", resolution=90.0)
     refused("outside the raster", extent=[0.0, 0.0, 1.0, 1.0])

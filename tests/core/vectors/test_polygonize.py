@@ -272,7 +272,7 @@ def test_an_outline_can_be_redrawn_in_a_plane_of_true_angles():
         redraw=lambda outline, mask: shapely.box(*mask.bounds).buffer(2, join_style="mitre"),
     )
     assert redrawn.area_m2[0] == pytest.approx(22 * 12 / MERIDIAN**2)  # what is written is what is measured
-    assert (redrawn.length_m[0], redrawn.width_m[0]) == pytest.approx((22, 12))
+    assert (redrawn.length_m[0], redrawn.width_m[0]) == pytest.approx((22 / MERIDIAN, 12 / MERIDIAN))
 
 
 # The table
