@@ -47,14 +47,14 @@ from core.pipeline.search import SEAM_CONTACT
 from core.protocol import ENCODINGS, DetectRequest
 from core.sam.segmenter import Segmenter
 from research.benchmarks.baselines import BASELINES, TRIVIAL
-from research.benchmarks.cases import Case, draw_cases, read_place
 from research.benchmarks.causes import FALSE, MISSES, counts, errors
 from research.benchmarks.command import add_network, load_network, print_measured
 from research.benchmarks.figures import paired_difference, spread
 from research.benchmarks.pictures import Shown, draw_case, draw_strip
 from research.benchmarks.tiles import search_with
+from research.common.cases import Case, draw_cases, read_place
+from research.common.matching import BOX_IOU, OUTLINE_IOU
 
-OUTLINE_IOU, BOX_IOU = 0.5, 0.3  # of a match; small boxes differ much by a pixel
 ERRORS_SHOWN = 6  # of each cause
 CACHE_LIMIT = 4 << 30  # bytes
 

@@ -12,7 +12,7 @@
     the example's.
 
 Both see the pipeline's canvas, and what they find goes through its own tracing,
-merging and filters. Likeness is cosine to the prototype, on a scale of the
+merging and filters. Similarity is the cosine to the prototype, on a scale of the
 image's own: 0 at the query's least similar place, 1 at the example itself.
 """
 
@@ -50,7 +50,7 @@ MOST_OVERLAP = 0.5  # of a mask by better ones, or it is left out
 
 
 @dataclasses.dataclass(frozen=True)
-class Likeness:
+class PrototypeSimilarity:
     """Cosine to the example's prototype, on the image's own scale.
 
     Attributes
@@ -65,7 +65,7 @@ class Likeness:
     query: np.ndarray
 
     @classmethod
-    def of(cls, embedding: Embedding, canvas: Canvas) -> Likeness:
+    def of(cls, embedding: Embedding, canvas: Canvas) -> PrototypeSimilarity:
         """Measure a canvas."""
         features = embedding.features[0].float().cpu().numpy().astype(np.float64)
         unit = features / np.maximum(np.linalg.norm(features, axis=0), 1e-12)
@@ -78,7 +78,7 @@ class Likeness:
         return cls((cosine - low) / max(own - low, 1e-6), query)
 
     def of_mask(self, mask_canvas: np.ndarray) -> float:
-        """Likeness of what a mask holds: mean of its cells, weighted by the share it covers."""
+        """Similarity of what a mask holds: mean of its cells, weighted by the share it covers."""
         weights = on_cells(mask_canvas)
         return float((self.cells * weights).sum() / max(weights.sum(), 1e-12))
 
@@ -93,28 +93,28 @@ def on_cells(mask_canvas: np.ndarray) -> np.ndarray:
 def persam(canvas: Canvas, segmenter: Segmenter, target: Target, _: np.random.Generator) -> Segmentation:
     """PerSAM's points, again and again with what was found taken out."""
     embedding = segmenter.encode(canvas.image)
-    likeness = Likeness.of(embedding, canvas)
-    free = likeness.query >= 0.5
+    similarity = PrototypeSimilarity.of(embedding, canvas)
+    free = similarity.query >= 0.5
     if not free.any():
-        return _segmentation(canvas, [], likeness)
-    negative = _centre_of(np.argmin(np.where(free, likeness.cells, np.inf)))
+        return _segmentation(canvas, [], similarity)
+    negative = _centre_of(np.argmin(np.where(free, similarity.cells, np.inf)))
     found: list[tuple[np.ndarray, float, float]] = []
     for _ in range(MOST_OBJECTS):
-        best = int(np.argmax(np.where(free, likeness.cells, -np.inf)))
-        if not free.flat[best] or likeness.cells.flat[best] < CUT:
+        best = int(np.argmax(np.where(free, similarity.cells, -np.inf)))
+        if not free.flat[best] or similarity.cells.flat[best] < CUT:
             break
         points = np.array([[_centre_of(best), negative]])
         decoded = segmenter.decode(embedding, points, np.array([[1, 0]]))
         mask = canvas_masks(decoded.logits[:, 0], canvas.image.shape[:2])[0]
-        found.append((mask, float(likeness.cells.flat[best]), float(decoded.iou_pred[0, 0])))
+        found.append((mask, float(similarity.cells.flat[best]), float(decoded.iou_pred[0, 0])))
         free &= on_cells(mask) < 0.5
         free.flat[best] = False
-    return _segmentation(canvas, _without_overlap(found, canvas, target), likeness)
+    return _segmentation(canvas, _without_overlap(found, canvas, target), similarity)
 
 
 def automatic(canvas: Canvas, segmenter: Segmenter, target: Target, _: np.random.Generator) -> Segmentation:
     """Segment-anything's automatic masks that are like the example and of a size with it."""
-    likeness = Likeness.of(segmenter.encode(canvas.image), canvas)
+    similarity = PrototypeSimilarity.of(segmenter.encode(canvas.image), canvas)
     image = np.empty((SIDE, SIDE, 3), np.uint8)  # a smaller canvas would be enlarged by the predictor
     image[:] = FILL
     image[: canvas.image.shape[0], : canvas.image.shape[1]] = canvas.image
@@ -133,10 +133,10 @@ def automatic(canvas: Canvas, segmenter: Segmenter, target: Target, _: np.random
         mask = one["segmentation"][: canvas.image.shape[0], : canvas.image.shape[1]]
         if not smallest <= one["area"] <= largest or (mask & canvas.query).sum() < 0.5 * one["area"]:
             continue
-        if (like := likeness.of_mask(mask)) >= CUT:
-            kept.append((mask, like, one["predicted_iou"]))
+        if (alike := similarity.of_mask(mask)) >= CUT:
+            kept.append((mask, alike, one["predicted_iou"]))
     kept.sort(key=lambda each: -each[1] * each[2])
-    return _segmentation(canvas, _without_overlap(kept, canvas, target), likeness)
+    return _segmentation(canvas, _without_overlap(kept, canvas, target), similarity)
 
 
 BASELINES: dict[str, Answer] = {"persam": persam, "automatic": automatic}
@@ -177,25 +177,25 @@ def _without_overlap(
     """Masks on the tile, smoothed as the pipeline's; earlier ones keep what they share with later ones."""
     taken = np.zeros(canvas.tile_part(canvas.query).shape, bool)
     kept = []
-    for mask, like, iou_pred in found:
+    for mask, alike, iou_pred in found:
         on_tile = smoothed(canvas.tile_part(mask & canvas.query), target.smooth_radius)
         own = on_tile & ~taken
         if not own.any() or own.sum() < (1 - MOST_OVERLAP) * on_tile.sum():
             continue
         taken |= own
-        kept.append((own, like, iou_pred))
+        kept.append((own, alike, iou_pred))
     return kept
 
 
 def _segmentation(
-    canvas: Canvas, found: list[tuple[np.ndarray, float, float]], likeness: Likeness
+    canvas: Canvas, found: list[tuple[np.ndarray, float, float]], similarity: PrototypeSimilarity
 ) -> Segmentation:
-    """Make a segmentation of instances, each with its likeness as score."""
+    """Make a segmentation of instances, each with its similarity as score."""
     shape = canvas.tile_part(canvas.query).shape
     labels, share = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
-    for number, (mask, like, _) in enumerate(found, start=1):
-        labels[mask], share[mask] = number, np.clip(like, 0, 1)
-    cells = np.kron(likeness.cells, np.ones((CELL, CELL), np.float32))
+    for number, (mask, alike, _) in enumerate(found, start=1):
+        labels[mask], share[mask] = number, np.clip(alike, 0, 1)
+    cells = np.kron(similarity.cells, np.ones((CELL, CELL), np.float32))
     similarity = cells[: canvas.image.shape[0], : canvas.image.shape[1]].astype(np.float32)
     return Segmentation(
         score=share,

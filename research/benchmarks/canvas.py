@@ -30,12 +30,13 @@ from core.geo.raster import Raster
 from core.metrics import evaluate
 from core.pipeline.plan import SearchPlan, SearchSettings
 from core.sam.segmenter import Segmenter
-from research.benchmarks.accuracy import BOX_IOU, OUTLINE_IOU
-from research.benchmarks.cases import Case, Extent, draw_cases, read_place
 from research.benchmarks.command import add_network, load_network
 from research.benchmarks.figures import paired_difference
 from research.benchmarks.layouts import LAYOUTS
 from research.benchmarks.tiles import Answer, search_with, voting
+from research.common.cases import Case, Extent, draw_cases, read_place
+from research.common.matching import BOX_IOU, OUTLINE_IOU
+from research.common.paths import TRAINING_DATA
 
 SIZES = (24, 48, 96, 192, 256)
 MEASURES = {"building": "iou", "vehicle": "f1"}
@@ -162,7 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/train"))
+    parser.add_argument("--data", type=Path, default=TRAINING_DATA)
     parser.add_argument("--targets", nargs="+", choices=list(MEASURES), default=list(MEASURES))
     parser.add_argument("--layouts", nargs="+", choices=list(LAYOUTS), default=list(LAYOUTS))
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES), help="canvas pixels")

@@ -22,8 +22,9 @@ import numpy as np
 import shapely
 
 from core.metrics import match, overlaps, shapes_on
+from research.common.matching import HALF
 
-HALF, TENTH = 0.5, 0.1
+TENTH = 0.1
 MISSES = ("merged", "split", "outline", "partial", "missed")
 FALSE = ("pieces", "several", "ground")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import bootstrap, rankdata
 
 DRAWS = 10_000  # bootstrap samples: the interval's ends are steady to the third digit
 
@@ -44,9 +44,11 @@ def paired_difference(ours: Sequence[float], theirs: Sequence[float], seed: int 
     differences = np.asarray(ours, float) - np.asarray(theirs, float)
     if not len(differences):
         return {"mean": 0.0, "low": 0.0, "high": 0.0, "n": 0}
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(len(differences), size=(DRAWS, len(differences)))
-    low, high = np.percentile(differences[drawn].mean(axis=1), (2.5, 97.5))
+    low = high = differences.mean()
+    if len(differences) > 1:  # of one case there is no interval
+        rng = np.random.default_rng(seed)
+        drawn = bootstrap((differences,), np.mean, n_resamples=DRAWS, method="percentile", rng=rng)
+        low, high = drawn.confidence_interval
     return {
         "mean": round(float(differences.mean()), 4),
         "low": round(float(low), 4),

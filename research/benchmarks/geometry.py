@@ -30,8 +30,8 @@ from core.targets import target_named
 from core.vectors import attributes, contour, orthogonalize, polygonize, rectangles
 from core.voting.score_map import Segmentation
 from core.voting.thresholding import threshold
+from research.common.paths import SAMPLE
 
-SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample"
 RESOLUTION = 0.16  # metres per pixel, the sample's own
 BLUR_PX = 1.5  # about what the coarse logits blur
 RAGGED_PX = 3.0  # how smooth the noise is
@@ -188,7 +188,7 @@ def as_markdown(figures: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="research.benchmarks.geometry", description=__doc__.split("\n\n", 1)[0]
+        prog="python -m research.benchmarks.geometry", description=__doc__.split("\n\n", 1)[0]
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     parser.add_argument("--figure", type=Path, help="draw a before and after (.jpg) instead of measuring")

@@ -37,11 +37,11 @@ from core.geo.raster import Raster
 from core.metrics import read_polygons
 from core.sam.segmenter import Segmenter
 from core.targets import Target, target_named
-from research.benchmarks.cases import Place, read_place
 from research.benchmarks.clicks import FAULTS, LEAST_IOU, box, click, cut_view
 from research.benchmarks.command import add_network, load_network, print_measured
 from research.benchmarks.figures import rank_correlation
 from research.benchmarks.separation import prototype, separation
+from research.common.cases import Place, read_place
 
 ARE_BOXES = 0.95  # share of truth polygons that equal their bounding box, from which on the truth is boxes
 

@@ -52,10 +52,10 @@ from core.outputs import write
 from core.pipeline.plan import SearchPlan, SearchSettings
 from core.pipeline.search import MIN_SCORE
 from research.benchmarks.accuracy import Users, add_common, measure
-from research.benchmarks.cases import Case, Place, draw_cases
 from research.benchmarks.command import load_network, print_measured
 from research.benchmarks.layouts import Lecture
 from research.benchmarks.tiles import search_with, voting
+from research.common.cases import Case, Place, draw_cases
 
 COLOURS = {"building": (0, 0, 255), "vehicle": (255, 255, 0)}
 LEAST_PIXELS = 16  # smaller patches of a label's colour are slips of the annotator's hand

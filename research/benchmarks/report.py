@@ -33,8 +33,9 @@ from research.benchmarks.causes import FALSE, MISSES
 from research.benchmarks.clicks import FAULTS
 from research.benchmarks.places import Place, asked_places
 from research.benchmarks.potsdam import LECTURE
+from research.common.paths import ROOT, VALIDATION_DATA
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = ROOT / "docs"
 
 HEAD = """# Results
 Written by `{command}`; nothing here is typed by hand. {model}, {precision} precision,
@@ -288,7 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/validation"))
+    parser.add_argument("--data", type=Path, default=VALIDATION_DATA)
     parser.add_argument("--examples", type=int, default=10, help="per place (10)")
     parser.add_argument(
         "--scenes", type=Path, help="folder of synthetic test scenes, for clicks (none; see training)"

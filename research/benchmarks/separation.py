@@ -1,4 +1,4 @@
-"""How well the embedding tells an object from its surroundings: by its likeness to another of its kind.
+"""How well the embedding tells an object from its surroundings: by its similarity to another of its kind.
 
 Cells of the embedding are 16 x 16 canvas pixels (``_cells``).
 """

@@ -46,8 +46,8 @@ from statistics import median
 import numpy as np
 
 from research.benchmarks.speed_page import write_page
+from research.common.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 GUIDED, EMBEDDED = "guided", "embedded"
 CLOCKS = ("", "_wall")  # what names of seconds and ratios end in: processor time, and the wall's
 
@@ -274,7 +274,7 @@ PARTS: dict[str, Callable[[Sides, argparse.Namespace], dict]] = {
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     described = argparse.ArgumentParser(
-        prog="research.benchmarks.speed",
+        prog="python -m research.benchmarks.speed",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

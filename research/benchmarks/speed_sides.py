@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core import runtime
+from research.common.paths import ROOT
 
 if TYPE_CHECKING:  # libraries are loaded by the side that needs them, ours after its settings
     from segment_anything.modeling import Sam
@@ -29,7 +30,6 @@ if TYPE_CHECKING:  # libraries are loaded by the side that needs them, ours afte
     from core.canvas.stitch import Canvas
     from core.sam.segmenter import Segmenter
 
-ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "resources" / "sample" / "town.tif"
 EXAMPLE = ROOT / "resources" / "sample" / "example_building.geojson"
 SEED = 0

@@ -18,7 +18,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from research.training.export import MODEL_FILE, to_half
+from research.common.paths import MODEL_FILE
+from research.training.export import to_half
 from research.training.quality import network_weights
 
 
@@ -40,7 +41,7 @@ def blend(paths: Sequence[Path], output: Path = MODEL_FILE) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m research.training.blend", description=__doc__)
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--output", type=Path, default=MODEL_FILE)
     arguments = parser.parse_args()

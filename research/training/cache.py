@@ -12,9 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from research.common.paths import BUILD
 from research.training.scenes import Scene, make_scene
 
-FOLDER = Path(__file__).resolve().parents[2] / "build" / "training" / "scenes"
+FOLDER = BUILD / "scenes"
 HELD_OUT_SEED = 900_000  # scenes from here on are for validation only
 
 
@@ -58,7 +59,7 @@ def fill_cache(folder: Path, seeds: range, size: int = 512) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m research.training.cache", description=__doc__)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=600)

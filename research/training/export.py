@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 
 from core.sam.networks.embedded import BOX_HEAD, SEMANTIC_HEAD, build_embedded
 from core.weights.verified_file import hash_file
+from research.common.paths import MODEL_FILE
 from research.training.state import State
 
-MODEL_FILE = Path(__file__).resolve().parents[2] / "resources" / "exemplar-embedded.safetensors"
 LARGEST_BYTES = 12 * 2**20
 
 
@@ -57,7 +57,7 @@ def export(checkpoint: Path, output: Path = MODEL_FILE) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m research.training.export", description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--output", type=Path, default=MODEL_FILE)
     arguments = parser.parse_args()

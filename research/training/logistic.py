@@ -1,43 +1,46 @@
-"""Logistic regression on signs whose answers are known, for what the pipeline weighs by a few of them."""
+"""Logistic regression on features whose truth is there, for what the pipeline weighs by a few of them."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import numpy as np
-from scipy.optimize import minimize
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 
-Rows = list[tuple[np.ndarray, np.ndarray, np.ndarray]]  # of each tile or run: signs, answers, weights
+Rows = list[tuple[np.ndarray, np.ndarray, np.ndarray]]  # of each tile or run: features, answers, weights
 
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """Signs (N, S), what is true (N,), and how much each counts (N,), 1 together."""
+    """Features (N, F), what is true (N,), and how much each counts (N,), 1 together."""
 
-    signs: np.ndarray
+    features: np.ndarray
     true: np.ndarray
     weights: np.ndarray
 
 
 def together(rows: Rows) -> Judged:
     """All that was judged in one place; every place counts alike, however large."""
-    signs, true, weights = (np.concatenate(column) for column in zip(*rows, strict=True))
-    return Judged(signs, true, weights / weights.sum())
+    features, true, weights = (np.concatenate(column) for column in zip(*rows, strict=True))
+    return Judged(features, true, weights / weights.sum())
 
 
-def loss(coefficients: np.ndarray, judged: Judged) -> float:
-    """Weighted log loss of weights and constant (S + 1,)."""
-    score = judged.signs @ coefficients[:-1] + coefficients[-1]
-    return float(judged.weights @ np.logaddexp(0, np.where(judged.true, -score, score)))
+def fit(places: list[Judged], ridge: float = 0.0) -> LogisticRegression:
+    """Fit one regression to all places; ``ridge`` times the squared weights is added to the log loss."""
+    strength = 1 / (2 * ridge) if ridge else np.inf  # scikit-learn weighs the loss, and halves the squares
+    regression = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-8, max_iter=1000)
+    return regression.fit(
+        np.concatenate([place.features for place in places]),
+        np.concatenate([place.true for place in places]),
+        sample_weight=np.concatenate([place.weights for place in places]),
+    )
 
 
-def fit(places: list[Judged], ridge: float = 0.0) -> np.ndarray:
-    """Weights and constant (S + 1,) of the regression on all places; ``ridge`` keeps weights small."""
-
-    def total(x: np.ndarray) -> float:
-        return sum(loss(x, place) for place in places) + ridge * float(x[:-1] @ x[:-1])
-
-    return minimize(total, np.zeros(places[0].signs.shape[1] + 1)).x
+def loss(regression: LogisticRegression, judged: Judged) -> float:
+    """Weighted log loss of a regression on one place."""
+    probability = regression.predict_proba(judged.features)[:, 1]
+    return float(log_loss(judged.true, probability, sample_weight=judged.weights, labels=[False, True]))
 
 
 def report(places: dict[str, Judged], ridge: float = 0.0) -> None:
@@ -47,5 +50,6 @@ def report(places: dict[str, Judged], ridge: float = 0.0) -> None:
         print(
             f"{name}: log loss {loss(others, own):.3f} by the others' weights, shares {own.true.mean():.2f}"
         )
-    *weights, constant = fit(list(places.values()), ridge)
-    print(f"WEIGHTS {np.round(weights, 2).tolist()}, CONSTANT {constant:.2f}")
+    regression = fit(list(places.values()), ridge)
+    weights, constant = np.round(regression.coef_[0], 2).tolist(), regression.intercept_[0]
+    print(f"WEIGHTS {weights}, CONSTANT {constant:.2f}")

@@ -17,11 +17,10 @@ import numpy as np
 
 from core.instances import merging
 from core.sam.segmenter import Segmenter
-from research.benchmarks.cases import Case, draw_cases, read_place
-from research.training import recorded
-from research.training.export import MODEL_FILE
+from research.common.cases import Case, draw_cases, read_place
+from research.common.paths import MODEL_FILE, TRAINING_DATA
+from research.common.tile_results import record
 from research.training.logistic import Judged, report, together
-from research.training.plates import REAL_DATA
 from research.training.unseen_scenes import FOLDER, write_scene
 
 SYNTHETIC_MODEL = Path(__file__).resolve().parent / "models" / "synthetic.safetensors"
@@ -48,7 +47,7 @@ def judged(
 
 def pairs_of(case: Case, segmenter: Segmenter) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Features, answers and weights of all pairs that a run with one example meets, tile by tile."""
-    _, results, work_grid, _ = recorded.run(case, segmenter, "building")
+    _, results, work_grid, _ = record(case, segmenter, "building")
     outlines_work = [work_grid.to_work(outline) for outline in case.place.truth.geometry]
     rows = []
     for result in results:
@@ -69,8 +68,8 @@ def _cases(raster: Path, truth: Path, count: int, folder: Path) -> list[Case]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--real", type=Path, default=REAL_DATA)
+    parser = argparse.ArgumentParser(prog="python -m research.training.merging", description=__doc__)
+    parser.add_argument("--real", type=Path, default=TRAINING_DATA)
     parser.add_argument("--model", type=Path, default=MODEL_FILE, help="sees the scenes")
     parser.add_argument("--synthetic-model", type=Path, default=SYNTHETIC_MODEL, help="sees the real places")
     arguments = parser.parse_args()

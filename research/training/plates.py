@@ -14,7 +14,6 @@ from rasterio.features import rasterize
 from research.training.cache import load_scene
 from research.training.scenes import BUILDING, CONTAINER, POOL, TREE, VEHICLE
 
-REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "train"
 # how often each kind is clicked or is the example, where a picture has it
 KIND_WEIGHTS = {BUILDING: 0.6, VEHICLE: 0.27, TREE: 0.07, POOL: 0.03, CONTAINER: 0.03}
 HELD_OUT_SHARE = 0.2  # of each real picture's width, kept for validation inside training

@@ -23,10 +23,10 @@ from torch import Tensor
 
 from core.sam.networks.widths import INNER, LAST, inverted_residuals
 from core.weights.verified_file import hash_file
+from research.common.paths import MODEL_FILE, TRAINING_DATA
 from research.training.cache import FOLDER
-from research.training.export import MODEL_FILE, rewrite
+from research.training.export import rewrite
 from research.training.network import Trainee
-from research.training.plates import REAL_DATA
 from research.training.quality import trainee_of
 from research.training.state import widened
 from research.training.steps import Data, random_view
@@ -86,10 +86,10 @@ def views(data: Data, count: int, seed: int = 0) -> Iterable[np.ndarray]:
 
 def main() -> None:
     """Look at views of the training's scenes and pictures, and rewrite."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m research.training.prune", description=__doc__)
     parser.add_argument("model", type=Path, nargs="?", default=MODEL_FILE)
     parser.add_argument("--scenes", type=Path, default=FOLDER)
-    parser.add_argument("--real", type=Path, default=REAL_DATA, help="real data; may be missing")
+    parser.add_argument("--real", type=Path, default=TRAINING_DATA, help="real data; may be missing")
     parser.add_argument("--views", type=int, default=VIEWS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

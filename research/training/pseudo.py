@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from research.common.paths import TRAINING_DATA
 from research.training import cache
 from research.training.network import Prompts, Trainee
-from research.training.plates import REAL_DATA, Plate, pixel_box, read_picture
+from research.training.plates import Plate, pixel_box, read_picture
 from research.training.scenes import BUILDING, VEHICLE
 from research.training.scenes.paint import rectangle
 from research.training.state import State, weights_of
@@ -168,9 +169,9 @@ def load_pseudo(folder: Path, real: Path) -> list[Plate]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m research.training.pseudo", description=__doc__)
     parser.add_argument("model", type=Path, help="checkpoint or model file")
-    parser.add_argument("--real", type=Path, default=REAL_DATA)
+    parser.add_argument("--real", type=Path, default=TRAINING_DATA)
     parser.add_argument("--output", type=Path, default=FOLDER)
     parser.add_argument("--only", nargs="*", help="names of tiles")
     arguments = parser.parse_args()

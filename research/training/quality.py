@@ -24,9 +24,10 @@ from torch import Tensor
 
 from core.sam.networks.quality import PREFIX, QualityHead
 from core.weights.verified_file import hash_file
+from research.common.paths import MODEL_FILE
 from research.training.cache import FOLDER as CACHE
 from research.training.cache import fill_cache
-from research.training.export import MODEL_FILE, rewrite, to_half
+from research.training.export import rewrite, to_half
 from research.training.network import Trainee
 from research.training.plates import ScenePlates
 from research.training.state import of_sam, widened
@@ -128,7 +129,7 @@ def add_head(path: Path, head: QualityHead) -> None:
 
 def main() -> None:
     """Fit and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m research.training.quality", description=__doc__)
     parser.add_argument("model", type=Path, nargs="?", default=MODEL_FILE)
     parser.add_argument("--views", type=int, default=VIEWS)
     arguments = parser.parse_args()

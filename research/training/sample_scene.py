@@ -20,6 +20,7 @@ from shapely import Polygon
 from shapely.geometry import mapping
 from shapely.ops import unary_union
 
+from research.common.paths import SAMPLE
 from research.training.scenes import ground
 from research.training.scenes.climate import CLIMATES
 from research.training.scenes.paint import Painter
@@ -28,7 +29,6 @@ from research.training.scenes.sensor import expose
 from research.training.scenes.town import Town
 from research.training.scenes.vehicles import outline
 
-FOLDER = Path(__file__).resolve().parents[2] / "resources" / "sample"
 SEED = (7, 7)  # training scenes have another first number
 SIDE = 1536  # pixels
 GSD_M = 0.16
@@ -181,7 +181,7 @@ def write_example(path: Path, polygon: Polygon, target: str) -> None:
     path.write_text(json.dumps(collection, indent=1) + "\n", encoding="utf-8")
 
 
-def write_sample(folder: Path = FOLDER) -> SampleTown:
+def write_sample(folder: Path = SAMPLE) -> SampleTown:
     """Write picture, truth and examples to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     sample = paint_sample()
@@ -204,8 +204,8 @@ def write_sample(folder: Path = FOLDER) -> SampleTown:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser = argparse.ArgumentParser(prog="python -m research.training.sample_scene", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=SAMPLE)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     sample = write_sample(arguments.folder)

@@ -26,14 +26,12 @@ from core.instances import scoring
 from core.metrics import match, overlaps, shapes_on
 from core.pipeline.tile import TileResult
 from core.sam.segmenter import Segmenter
-from research.benchmarks.accuracy import BOX_IOU, OUTLINE_IOU
-from research.benchmarks.cases import Case, draw_cases, read_place
-from research.benchmarks.causes import HALF
-from research.training import recorded
-from research.training.export import MODEL_FILE
+from research.common.cases import Case, draw_cases, read_place
+from research.common.matching import BOX_IOU, HALF, OUTLINE_IOU
+from research.common.paths import MODEL_FILE, TRAINING_DATA
+from research.common.tile_results import record
 from research.training.logistic import Rows, report, together
 from research.training.merging import FIRST_SEED, SCENES, SYNTHETIC_MODEL
-from research.training.plates import REAL_DATA
 from research.training.unseen_scenes import FOLDER, write_scene
 
 REAL_PLACES = {"kampala": 5, "banepa": 3}  # how many examples
@@ -53,7 +51,7 @@ def right(found: gpd.GeoDataFrame, case: Case, *, boxes: bool) -> tuple[np.ndarr
 
 def features_of(case: Case, segmenter: Segmenter, target: str) -> tuple[gpd.GeoDataFrame, np.ndarray]:
     """What one example finds, whatever its score, and its features (F, 4); NaN for what was drawn."""
-    found, results, work_grid, plan = recorded.run(case, segmenter, target)
+    found, results, work_grid, plan = record(case, segmenter, target)
     smallest = min(plan.example_areas)
     measured = []
     for result in results:
@@ -101,8 +99,8 @@ def cases_on(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--real", type=Path, default=REAL_DATA)
+    parser = argparse.ArgumentParser(prog="python -m research.training.scoring", description=__doc__)
+    parser.add_argument("--real", type=Path, default=TRAINING_DATA)
     parser.add_argument("--model", type=Path, default=MODEL_FILE, help="sees the scenes")
     parser.add_argument("--synthetic-model", type=Path, default=SYNTHETIC_MODEL, help="sees the real places")
     arguments = parser.parse_args()

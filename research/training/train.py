@@ -22,17 +22,17 @@ import cv2
 import numpy as np
 import torch
 
+from research.common.paths import BUILD, TRAINING_DATA
 from research.training import cache
 from research.training.backbone import backbone_weights
 from research.training.network import Trainee
-from research.training.plates import REAL_DATA
 from research.training.pseudo import load_pseudo
 from research.training.replicas import Replicas, Step
 from research.training.state import State, of_sam, weights_of
 from research.training.steps import Data, Outcome, canvas_step, crop_step, semantic_step, view_step
 from research.training.validate import report, validation_set
 
-RUNS = Path(__file__).resolve().parents[2] / "build" / "training" / "runs"
+RUNS = BUILD / "runs"
 WARM_UP_STEPS = 60
 CLIP = 1.0
 
@@ -172,10 +172,10 @@ def train(arguments: argparse.Namespace) -> State:
 
 def parser() -> argparse.ArgumentParser:
     """Command line of the training."""
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(prog="python -m research.training.train", description=__doc__)
     options.add_argument("--run", type=Path, default=RUNS / "main", help="folder of the checkpoint")
     options.add_argument("--scenes", type=Path, default=cache.FOLDER)
-    options.add_argument("--real", type=Path, default=REAL_DATA, help="real data; may be missing")
+    options.add_argument("--real", type=Path, default=TRAINING_DATA, help="real data; may be missing")
     options.add_argument(
         "--pseudo", type=Path, help="folder with pseudo-masks for the tiles that have boxes only"
     )

@@ -56,7 +56,7 @@ def write_scene(folder: Path, seed: int, side: int = SIDE) -> Path:
 
 def main() -> None:
     """Write them all."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m research.training.unseen_scenes", description=__doc__)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--count", type=int, default=COUNT)
     arguments = parser.parse_args()

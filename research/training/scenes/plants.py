@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from research.training.scenes.climate import Climate, pick
@@ -85,19 +84,4 @@ def paint_hedge(painter: Painter, climate: Climate, start, end, sun_px: np.ndarr
             radius * painter.rng.uniform(0.8, 1.2),
             sun_px,
             shadow,
-        )
-
-
-def paint_grove(
-    painter: Painter, climate: Climate, polygon: np.ndarray, density: float, sun_px, shadow: float
-) -> None:
-    """Trees at random in a convex quadrilateral; ``density`` in trees per 100 square metres."""
-    area = cv2.contourArea(polygon.astype(np.float32)) * painter.gsd_m**2
-    rng = painter.rng
-    for _ in range(int(min(70, rng.poisson(density * area / 100)))):
-        a, b = rng.random(2)
-        top = polygon[0] + (polygon[1] - polygon[0]) * a
-        bottom = polygon[3] + (polygon[2] - polygon[3]) * a
-        paint_tree(
-            painter, climate, top + (bottom - top) * b, rng.uniform(1, 4.2) / painter.gsd_m, sun_px, shadow
         )

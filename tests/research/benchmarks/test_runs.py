@@ -23,12 +23,12 @@ from core.sam.answers import Decoded, Embedding
 from core.sam.geometry import LOGIT_STRIDE
 from core.sam.segmenter import Segmenter
 from research.benchmarks import accuracy, baselines, canvas, model
-from research.benchmarks.cases import draw_cases, read_place
 from research.benchmarks.clicks import correction, cut_view, middle
 from research.benchmarks.layouts import LAYOUTS, Lecture
 from research.benchmarks.masks import bounds
 from research.benchmarks.separation import prototype, separation
 from research.benchmarks.tiles import search_with, voting
+from research.common.cases import draw_cases, read_place
 
 QUARTER = Affine(0.25, 0, 500_000, 0, -0.25, 5_400_000)  # a quarter of a metre per pixel
 SQUARES = [(40, 40), (150, 60), (60, 180), (220, 220), (190, 140)]  # column, row of the upper left corner

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 pytest.importorskip("cv2")
 
-from research.training.logistic import Judged, fit, loss, together
+from research.training.logistic import fit, loss, together
 from research.training.merging import judged
 
 PAIRS = np.array([[1, 2], [2, 3], [3, 4]])
@@ -42,21 +43,33 @@ def test_the_fit_finds_the_weights_that_made_the_answers():
     rng, wanted = np.random.default_rng(0), np.array([-0.5, -4.0, 2.0, 1.0])
     places = []
     for size in (4000, 400):
-        signs = rng.uniform((-1, 0.35, 0), (3, 1, 1), (size, 3))
-        likely = 1 / (1 + np.exp(-(signs @ wanted[:3] + wanted[3])))
-        places.append(together([(signs, rng.random(size) < likely, np.full(size, 0.3))]))
+        features = rng.uniform((-1, 0.35, 0), (3, 1, 1), (size, 3))
+        likely = 1 / (1 + np.exp(-(features @ wanted[:3] + wanted[3])))
+        places.append(together([(features, rng.random(size) < likely, np.full(size, 0.3))]))
     found = fit(places[:1])
-    assert np.allclose(found, wanted, atol=0.6)
-    assert loss(found, places[1]) < loss(np.zeros(4), places[1])
-    assert np.abs(fit(places[:1], ridge=0.1)[:-1]).max() < np.abs(found[:-1]).max()
+    assert np.allclose([*found.coef_[0], *found.intercept_], wanted, atol=0.6)
+    assert loss(found, places[1]) < np.log(2)  # what knowing nothing costs
+    assert np.abs(fit(places[:1], ridge=0.1).coef_).max() < np.abs(found.coef_).max()
+
+
+def test_the_fit_is_the_least_of_the_loss_and_the_ridge():
+    rng, ridge = np.random.default_rng(2), 0.01
+    features = rng.uniform(0, 1, (300, 2))
+    place = together([(features, rng.random(300) < features[:, 0], rng.uniform(0.1, 0.5, 300))])
+
+    def total(x):
+        score = place.features @ x[:2] + x[2]
+        return place.weights @ np.logaddexp(0, np.where(place.true, -score, score)) + ridge * x[:2] @ x[:2]
+
+    found = fit([place], ridge)
+    assert np.allclose([*found.coef_[0], *found.intercept_], minimize(total, np.zeros(3)).x, atol=2e-4)
 
 
 def test_each_place_counts_alike_however_large():
     rng = np.random.default_rng(1)
 
     def place(size, sign):
-        signs = rng.uniform(0, 1, (size, 3))
-        return together([(signs, sign * (signs[:, 1] - 0.5) > 0, np.ones(size))])
+        features = rng.uniform(0, 1, (size, 3))
+        return together([(features, sign * (features[:, 1] - 0.5) > 0, np.ones(size))])
 
-    assert abs(fit([place(5000, 1), place(50, -1)])[1]) < 1  # they contradict each other
-    assert isinstance(place(3, 1), Judged)
+    assert abs(fit([place(5000, 1), place(50, -1)]).coef_[0, 1]) < 1  # they contradict each other

@@ -8,7 +8,7 @@ import shapely
 
 pytest.importorskip("cv2")
 
-from research.benchmarks.cases import Case, Place
+from research.common.cases import Case, Place
 from research.training.scoring import right
 
 ROOFS = [

@@ -1,4 +1,4 @@
-"""One search on a case, for fits that hear what each tile gave."""
+"""Search a case and keep what each tile gave, through the pipeline's observer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.pipeline.plan import SearchPlan, SearchSettings
 from core.pipeline.search import Search
 from core.pipeline.tile import TileResult
 from core.sam.segmenter import Segmenter
-from research.benchmarks.cases import Case
+from research.common.cases import Case
 
 
 class Recorder(Observer):
@@ -27,7 +27,7 @@ class Recorder(Observer):
         self.results.append(result)
 
 
-def run(
+def record(
     case: Case, segmenter: Segmenter, target: str
 ) -> tuple[gpd.GeoDataFrame, list[TileResult], WorkGrid, SearchPlan]:
     """Search after one example: all candidates, what each tile gave, the working grid and the plan."""

@@ -12,7 +12,7 @@ from core.errors import InputError
 from core.geo.raster import Raster
 from core.metrics import read_polygons
 from core.sam.segmenter import Segmenter
-from research.benchmarks.examples import write_examples
+from research.common.examples import write_examples
 
 Extent = tuple[float, float, float, float]
 
@@ -68,7 +68,7 @@ def read_place(
 def draw_cases(
     places: list[Place], folder: Path, *, examples: int, seed: int, outliner: Segmenter | None = None
 ) -> list[Case]:
-    """Write up to ``examples`` example files per place (:mod:`research.benchmarks.examples`)."""
+    """Write up to ``examples`` example files per place (:mod:`research.common.examples`)."""
     cases = []
     for place in places:
         with Raster(place.raster_path) as raster:
