@@ -23,7 +23,7 @@ from rasterio.features import rasterize
 from rasterio.windows import Window
 from scipy import ndimage
 from shapely import Polygon
-from shapely.affinity import affine_transform, translate
+from shapely.affinity import affine_transform, scale, translate
 
 from core.geo import units
 from core.targets import target_named
@@ -39,6 +39,7 @@ NEAR_PX = 4.0  # noise lies about the objects only
 NOISES = (0.05, 0.12, 0.25)  # standard deviation, in votes
 LEAST_IOU = 0.5  # a mask below is not its object's mask, but a mend of two
 LEAST_PX = 60
+TOLERANCES_M = (0.5, 0.3, 0.1)  # of buildingregulariser, its default first
 
 Pair = tuple[Polygon, Polygon]  # a mask's polygon and the true one, in pixels
 
@@ -106,6 +107,25 @@ def of_buildings(noise: float) -> dict:
         "those_after": of_outlines([right[i] for i in changed], some),
         "worst_loss": max(iou(plain[i], pairs[i][1]) - iou(right[i], pairs[i][1]) for i in changed),
     }
+
+
+def of_buildingregulariser(noise: float) -> list[dict]:
+    """Right angles as the package buildingregulariser makes them of the same outlines, by its tolerance."""
+    from buildingregulariser import regularize_geodataframe  # slow to import, and seldom asked for
+
+    pairs = noisy_masks("building", noise)
+    plain_m = gpd.GeoDataFrame(geometry=[scaled(written(mask), RESOLUTION) for mask, _ in pairs])
+    figures = []
+    for tolerance_m in TOLERANCES_M:
+        drawn = regularize_geodataframe(plain_m, simplify_tolerance=tolerance_m, num_cores=1)
+        outlines = [scaled(polygon, 1 / RESOLUTION) for polygon in drawn.geometry]
+        figures.append({"noise": noise, "tolerance_m": tolerance_m, **of_outlines(outlines, pairs)})
+    return figures
+
+
+def scaled(polygon: Polygon, factor: float) -> Polygon:
+    """Scale about the origin: pixels to metres and back."""
+    return scale(polygon, factor, factor, origin=(0, 0))
 
 
 def of_vehicles(noise: float) -> dict:
@@ -183,6 +203,10 @@ def as_markdown(figures: dict) -> str:
                 f"| {f['noise']} | {f['n']} | {name} | {g['iou']:.3f} | {g['length_error']:.1%} "
                 f"| {g['width_error']:.1%} | {g['angle_error_deg']:.1f}° |"
             )
+    if "buildingregulariser" in figures:
+        rows += ["", "| noise | buildingregulariser, tolerance | IoU | corners |", "|---|---|---|---|"]
+    for f in figures.get("buildingregulariser", ()):
+        rows.append(f"| {f['noise']} | {f['tolerance_m']} m | {f['iou']:.3f} | {f['corners']:.0f} |")
     return "\n".join(rows)
 
 
@@ -191,6 +215,9 @@ def main() -> None:
         prog="python -m research.benchmarks.geometry", description=__doc__.split("\n\n", 1)[0]
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
+    parser.add_argument(
+        "--buildingregulariser", action="store_true", help="measure that package's right angles beside ours"
+    )
     parser.add_argument("--figure", type=Path, help="draw a before and after (.jpg) instead of measuring")
     parser.add_argument("--window", nargs=4, type=int, default=(575, 740, 200, 270), metavar="PX",
                         help="left, top, width and height of the figure on the town")  # fmt: skip
@@ -202,6 +229,8 @@ def main() -> None:
         "building": [of_buildings(noise) for noise in NOISES],
         "vehicle": [of_vehicles(noise) for noise in NOISES],
     }
+    if options.buildingregulariser:
+        figures["buildingregulariser"] = [f for noise in NOISES for f in of_buildingregulariser(noise)]
     print(json.dumps(figures) if options.json else as_markdown(figures))
 
 
