@@ -16,6 +16,8 @@ from core.geo.extent import check_extent
 from core.geo.vector import read_vector
 from core.protocol import EvaluateRequest
 
+FARTHEST_DEGREE = 400.0  # of a whole turn, in grads; beyond it a coordinate is no longitude
+
 
 def read_polygons(path: str | Path, target: str | None = None) -> gpd.GeoDataFrame:
     """Read a layer of polygons; with ``target``, those of that target only where it has such a column.
@@ -103,13 +105,7 @@ def evaluate(
     (1.0, 0.5, 0.45)
     """
     if detections.crs is not None and truth.crs is not None and detections.crs != truth.crs:
-        try:
-            detections = detections.to_crs(truth.crs)
-        except ProjError as error:
-            raise InputError(
-                "The detections can't be brought to the truth's coordinate reference system. "
-                "Save both in the same one."
-            ) from error
+        detections = _in_crs_of(truth, detections)
     if extent_map is None and len(truth) == 0:
         raise InputError("The truth holds no polygons. Give the extent to compare on.")
     extent = shapely.box(*(extent_map if extent_map is not None else truth.total_bounds))
@@ -137,6 +133,34 @@ def evaluate(
         "n_matched": matched,
         "coverage": true_area.area / extent.area if extent.area else 0.0,
     }
+
+
+def _in_crs_of(truth: gpd.GeoDataFrame, detections: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Detections in the truth's CRS; ``InputError`` where coordinates are not of the CRS that is named."""
+    for table, name, other in ((detections, "detections", truth), (truth, "truth", detections)):
+        if len(table) == 0:
+            continue
+        if not (table.crs.is_geographic and np.abs(table.total_bounds).max() > FARTHEST_DEGREE):
+            continue
+        alike = len(other) and shapely.box(*table.total_bounds).intersects(shapely.box(*other.total_bounds))
+        remedy = f"They fit that of the other file, {other.crs.name}: set" if alike else "Set"
+        raise InputError(
+            f"The coordinates of the {name} are no degrees, though the layer names {table.crs.name}. "
+            f"{remedy} {'it' if alike else 'the right one'} for the layer, and save it again."
+        )
+    try:
+        moved = detections.to_crs(truth.crs)
+    except ProjError as error:
+        raise InputError(
+            "The detections can't be brought to the truth's coordinate reference system. "
+            "Save both in the same one."
+        ) from error
+    if len(moved) and not np.isfinite(moved.total_bounds).all():
+        raise InputError(
+            f"The coordinates of the detections are not of the coordinate reference system that the layer "
+            f"names, {detections.crs.name}. Set the right one for the layer, and save it again."
+        )
+    return moved
 
 
 def shapes_on(extent: shapely.Polygon, table: gpd.GeoDataFrame, *, boxes: bool) -> np.ndarray:

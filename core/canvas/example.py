@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import geopandas as gpd
@@ -96,7 +97,12 @@ class Example:
         if not positive:
             raise InputError(f"{source} holds no polygon with an area. Draw one example polygon first.")
         crs = table.crs if "geometry" in table else None
-        example = cls(raster, *(_in_pixels(given, crs, raster) for given in (positive, negative)))
+        example = cls(raster, *(_in_pixels(given, crs, raster, source) for given in (positive, negative)))
+        if not _all_on(raster, example.polygons_px) and (fits := _better_crs(positive, crs, raster)):
+            raise InputError(
+                f"The example lies outside the raster {raster.path} by the coordinate reference system that "
+                f"{source} names. {fits}"
+            )
         example._check()
         return example
 
@@ -153,18 +159,42 @@ def _roles(table: gpd.GeoDataFrame, path: str | Path) -> list[str]:
     return roles
 
 
-def _in_pixels(polygons: list[Polygon], crs: CRS | None, raster: Raster) -> list[Polygon]:
+def _in_pixels(polygons: list[Polygon], crs: CRS | None, raster: Raster, source: str | Path) -> list[Polygon]:
+    """Polygons of a CRS in the raster's pixels; ``InputError`` where their coordinates are none of it."""
+    try:
+        return _moved(polygons, crs, raster)
+    except ProjError as error:
+        raise InputError(
+            f"The coordinates of {source} are not of the coordinate reference system that it names. "
+            + (_better_crs(polygons, crs, raster) or "Set the right one for the layer, and save it again.")
+        ) from error
+
+
+def _moved(polygons: list[Polygon], crs: CRS | None, raster: Raster) -> list[Polygon]:
     if crs is not None and raster.crs is not None and crs != raster.crs:
-        try:
-            to_raster = Transformer.from_crs(crs, raster.crs, always_xy=True).transform
-        except ProjError as error:
-            raise InputError(
-                "The example can't be brought to the raster's coordinate reference system. "
-                "Save it in the raster's own."
-            ) from error
+        transformer = Transformer.from_crs(crs, raster.crs, always_xy=True)
+        to_raster = partial(transformer.transform, errcheck=True)  # else infinite, which closes no ring
         polygons = [shapely.transform(polygon, to_raster, interleaved=False) for polygon in polygons]
     px_from_map = (~raster.map_from_px).to_shapely()
     return [affine_transform(polygon, px_from_map) for polygon in polygons]
+
+
+def _better_crs(polygons: list[Polygon], crs: CRS | None, raster: Raster) -> str:
+    """What to do where the polygons lie on the raster by another CRS than the one named; or nothing."""
+    if crs is None or raster.crs is None:
+        return ""
+    for guess, name in (
+        (raster.crs, f"the raster's own, {raster.crs.name}"),
+        (CRS("EPSG:3857"), "EPSG:3857"),
+        (CRS("EPSG:4326"), "EPSG:4326"),
+    ):
+        try:
+            found = _moved(polygons, guess, raster)
+        except ProjError:
+            continue
+        if guess != crs and _all_on(raster, found):
+            return f"They fit {name}: set that one for the layer, and save it again."
+    return ""
 
 
 def _is_covered(one: Polygon, other: Polygon) -> bool:

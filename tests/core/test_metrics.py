@@ -226,3 +226,12 @@ def test_an_extent_that_is_none_is_refused(tmp_path, extent):
     layer((0, 0, 1, 1)).to_file(tmp_path / "a.gpkg")
     with pytest.raises(InputError, match="extent"):
         evaluate_files(EvaluateRequest(str(tmp_path / "a.gpkg"), str(tmp_path / "a.gpkg"), extent=extent))
+
+
+@pytest.mark.parametrize("mislabelled", ["detections", "truth"])
+def test_metres_in_a_layer_that_names_degrees_are_told_instead_of_zeros(mislabelled):
+    square = shapely.box(500_000, 5_400_000, 500_010, 5_400_010)
+    tables = {name: gpd.GeoDataFrame(geometry=[square], crs="EPSG:25832") for name in ("detections", "truth")}
+    tables[mislabelled] = tables[mislabelled].set_crs("EPSG:4326", allow_override=True)
+    with pytest.raises(InputError, match=f"of the {mislabelled} are no degrees.*fit.*ETRS89 / UTM zone 32N"):
+        evaluate(tables["detections"], tables["truth"])

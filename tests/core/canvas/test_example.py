@@ -278,3 +278,30 @@ def test_a_place_cannot_be_wanted_and_not(raster, tmp_path):
             read_example(path, raster)
     write(shapely.box(500_020, 5_399_958, 500_024, 5_399_970))  # a yard of it
     assert len(read_example(path, raster).negatives_px) == 1
+
+
+@pytest.mark.parametrize(
+    ("drawn", "named", "fits"),
+    [
+        (UTM, "EPSG:4326", "the raster's own"),
+        ("EPSG:3857", "EPSG:4326", "EPSG:3857"),
+        (UTM, "EPSG:25833", "the raster's own"),
+        ("EPSG:4326", UTM, "EPSG:4326"),
+    ],
+)
+def test_coordinates_of_another_crs_than_the_file_names_are_one_sentence(
+    raster, tmp_path, drawn, named, fits
+):
+    """Metres in a file that says degrees, and the like."""
+    path = tmp_path / "mislabelled.gpkg"
+    table = gpd.GeoDataFrame(geometry=[SQUARE], crs=UTM).to_crs(drawn)
+    table.set_crs(named, allow_override=True).to_file(path)
+    with pytest.raises(InputError, match=f"They fit {fits}.*set that one for the layer"):
+        read_example(path, raster)
+
+
+def test_coordinates_that_fit_nowhere_are_one_sentence(raster, tmp_path):
+    path = tmp_path / "nowhere.gpkg"
+    gpd.GeoDataFrame(geometry=[shapely.box(5e7, 5e7, 6e7, 6e7)], crs="EPSG:4326").to_file(path)
+    with pytest.raises(InputError, match="not of the coordinate reference system that it names"):
+        read_example(path, raster)
