@@ -13,6 +13,7 @@ from pyproj.exceptions import ProjError
 
 from core.errors import InputError
 from core.geo.extent import check_extent
+from core.geo.validity import made_valid
 from core.geo.vector import read_vector
 from core.protocol import EvaluateRequest
 
@@ -27,7 +28,7 @@ def read_polygons(path: str | Path, target: str | None = None) -> gpd.GeoDataFra
     InputError
         Where there is no such file, it holds shapes other than polygons only, or none of that target.
     """
-    table = read_vector(path)
+    table = read_vector(path, columns=("target", "score"))
     if "geometry" not in table:
         raise InputError(f"{path} holds no polygons.")
     shapes = table.geometry.to_numpy()
@@ -39,7 +40,7 @@ def read_polygons(path: str | Path, target: str | None = None) -> gpd.GeoDataFra
         table = table[table["target"] == target]
         if named and len(table) == 0:
             raise InputError(f"{path} has no target {target!r}. Choose one that it has: {', '.join(named)}.")
-    table.geometry = table.geometry.make_valid()
+    table.geometry = [made_valid(shape, path) for shape in table.geometry]
     return table.reset_index(drop=True)
 
 

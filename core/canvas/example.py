@@ -20,6 +20,7 @@ from shapely.affinity import affine_transform
 from core.canvas.stitch import MAX_COLUMN, Crop, crop_side
 from core.errors import InputError
 from core.geo.raster import Raster, Stretch
+from core.geo.validity import made_valid
 from core.geo.vector import read_vector
 from core.geo.work_grid import WorkGrid
 from core.protocol import ROLES, role_of
@@ -88,7 +89,7 @@ class Example:
         polygons: dict[str, list[Polygon]] = {role: [] for role in ROLES}
         for role, geometry in zip(roles, geometries, strict=True):
             if geometry is not None:
-                polygons[role] += _polygons_of(geometry)
+                polygons[role] += _polygons_of(geometry, source)
         positive, negative = (polygons[role] for role in ROLES)
         if negative and not positive:
             raise InputError(
@@ -139,7 +140,7 @@ def read_example(path: str | Path, raster: Raster) -> Example:
         Where the file holds no positive polygon, a role is none of the two, a polygon
         does not lie on the raster, or a negative one covers a positive one.
     """
-    return Example.from_table(read_vector(path, "of the example"), raster, path)
+    return Example.from_table(read_vector(path, "of the example", columns=("role",)), raster, path)
 
 
 def _roles(table: gpd.GeoDataFrame, path: str | Path) -> list[str]:
@@ -210,10 +211,10 @@ def _all_on(raster: Raster, polygons_px: list[Polygon]) -> bool:
     )
 
 
-def _polygons_of(geometry: shapely.Geometry) -> list[Polygon]:
+def _polygons_of(geometry: shapely.Geometry, source: str | Path) -> list[Polygon]:
     """The polygons of a shape; not the specks that an outline's slip leaves beside the object."""
     if not geometry.is_valid:
-        geometry = shapely.make_valid(geometry)
+        geometry = made_valid(geometry, source)
     parts = shapely.get_parts(geometry)
     if any(part.geom_type.startswith(("Multi", "GeometryC")) for part in parts):
         parts = [inner for part in parts for inner in shapely.get_parts(part)]
